@@ -1,0 +1,1 @@
+"""Summaries that merge: digests, moments, distinct members, for many series at once."""
