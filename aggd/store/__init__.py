@@ -1,0 +1,1 @@
+"""Series, frames, rings: what is kept of the past."""
