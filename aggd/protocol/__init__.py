@@ -1,0 +1,1 @@
+"""The wire protocol in plain Python: bytes in, samples and refusals out."""
