@@ -20,7 +20,7 @@ ODD_LINES = 1 << 14
 SENDER_BYTES = 28  # sizeof(struct sockaddr_in6)
 
 # Places in `Column.state`
-USED, ODD, ODD_USED, LINES, DATAGRAMS, BYTES, KEYS = range(7)
+USED, ODD, ODD_USED, LINES, DATAGRAMS, BYTES, KEYS, TOO_LONG = range(8)
 
 
 class Column:
@@ -35,8 +35,8 @@ class Column:
     whole : bool
         The set-aside lines are whole datagrams.
     state : ndarray of int64, shape (8,)
-        Rows used, odd lines, their bytes, lines, datagrams, bytes received, keys
-        that the lane had numbered at hand-over.
+        Rows used, odd lines, their bytes, lines that became rows, datagrams, bytes
+        received, keys that the lane had numbered at hand-over, lines too long.
     """
 
     def __init__(self, rows: int = ROWS, odd_bytes: int = ODD_BYTES) -> None:
@@ -57,7 +57,7 @@ class Column:
 
     @property
     def lines(self) -> int:
-        """Lines taken, those set aside among them."""
+        """Lines that became rows; those set aside count when they are read."""
         return int(self.state[LINES])
 
     @property
@@ -71,14 +71,14 @@ class Column:
         return int(self.state[DATAGRAMS])
 
     @property
-    def bytes(self) -> int:
-        """Bytes of those datagrams."""
-        return int(self.state[BYTES])
-
-    @property
     def keys(self) -> int:
         """Keys that the lane had numbered when it handed this column over."""
         return int(self.state[KEYS])
+
+    @property
+    def too_long(self) -> int:
+        """Lines that were too long to be set aside, and are lost."""
+        return int(self.state[TOO_LONG])
 
     def reset(self) -> None:
         """Make room again."""
@@ -108,6 +108,11 @@ class Column:
         at = self.odd_at[:count].tolist()
         for i in range(count):
             yield at[i], odd[ends[i] : ends[i + 1]], self.odd_sender[i].tobytes()
+
+    @property
+    def bytes(self) -> int:  # last, because it hides the type from what follows
+        """Bytes of those datagrams."""
+        return int(self.state[BYTES])
 
 
 def sender_text(raw: bytes) -> str:

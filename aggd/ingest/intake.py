@@ -24,6 +24,7 @@ Failed = Callable[[BaseException], None]
 Pool = LifoQueue[Column]  # the last one back is the first one out: few pages stay in use
 
 COLUMNS = 8  # of a lane: two million rows between the socket and the fold
+DRAINS = 50  # slices after the end in which a sender that never stops is still heard
 SLICE = 0.1  # seconds after which a column is handed over however little it holds
 
 
@@ -136,8 +137,11 @@ class Receiver:
 
     def _run(self) -> None:
         try:
-            while self._fill() or not self._stopping.is_set():
-                pass
+            while not self._stopping.is_set():
+                self._fill()
+            for _ in range(DRAINS):
+                if not self._fill():
+                    break
         except BaseException as error:
             self._failed(error)
 
@@ -151,7 +155,7 @@ class Receiver:
         column.lane, column.start, column.whole = self.number, now, False
         left = min(SLICE, self._interval - now % self._interval)
         self.lane.receive(self._sockets, column, self._monotonic() + left, self._pause_us)
-        if column.lines:
+        if column.datagrams or len(column) or column.odd_count:
             self._fold.put(column, self._pool)
             return True
         column.reset()

@@ -1,8 +1,8 @@
 """DogStatsD events and service checks.
 
-    _e{10,9}:test title|test text|d:1656581400|h:web-1|p:low|t:warning|#env:prod
-       ^^ ^ bytes of title and text, which may hold any other byte
-    _sc|agent.up|0|d:1656581400|h:web-1|#env:prod|m:all is well
+_e{10,9}:test title|test text|d:1656581400|h:web-1|p:low|t:warning|#env:prod
+   ^^ ^ bytes of title and text, which may hold any other byte
+_sc|agent.up|0|d:1656581400|h:web-1|#env:prod|m:all is well
 """
 
 import re
@@ -92,9 +92,7 @@ def service_check(line: bytes, warnings: list[str]) -> Check:
     return Check(name, STATUSES[parts[2]], **fields)  # type: ignore[arg-type]
 
 
-def _fields(
-    fields: list[bytes], texts: dict[bytes, str], warnings: list[str]
-) -> dict[str, object]:
+def _fields(fields: list[bytes], texts: dict[bytes, str], warnings: list[str]) -> dict[str, object]:
     """Optional fields in any order, the last of each; one that is bad is only warned of."""
     found: dict[str, object] = {}
     unknown = False

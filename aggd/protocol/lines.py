@@ -80,10 +80,18 @@ class Parsed:
 class _Fields:
     """Fields that belong to all samples of a line, as they are met."""
 
-    __slots__ = ("cardinality", "container", "external", "extended", "tags", "timestamp", "unknown")
+    __slots__ = (
+        "cardinality",
+        "container",
+        "extended",
+        "external",
+        "sections",
+        "timestamp",
+        "unknown",
+    )
 
     def __init__(self) -> None:
-        self.tags: bytes | None = None
+        self.sections: list[bytes] = []
         self.container: str | None = None
         self.external: str | None = None
         self.cardinality: str | None = None
@@ -91,11 +99,16 @@ class _Fields:
         self.extended = False
         self.unknown = False
 
+    @property
+    def tags(self) -> bytes | None:
+        """All tag sections as one."""
+        return b",".join(self.sections) if self.sections else None
+
     def take(self, field: bytes) -> None:
         """Read a field that isn't a rate; the last of its kind wins, tags are joined."""
         first = field[:1]
         if first == b"#":
-            self.tags = field[1:] if self.tags is None else self.tags + b"," + field[1:]
+            self.sections.append(field[1:])
         elif first == b"T":
             self.timestamp = _seconds(field[1:])
         elif field[:2] == b"c:" and field[2:]:
@@ -300,14 +313,12 @@ def _rate(text: bytes) -> tuple[float, bool]:
     rate = float(text) if NUMBER.fullmatch(text) else -1.0
     if rate < 0 or rate == float("inf"):
         raise ProtocolError("bad_rate", f"not a sample rate in (0, 1]: {text[:40]!r}")
-    if rate == 0 and text.strip(b"+-0.")[:1] in b"eE" or rate > 1:
+    if (rate == 0 and text.strip(b"+-0.")[:1] in b"eE") or rate > 1:
         return 1.0, True
     return max(rate, SMALLEST_RATE), rate < SMALLEST_RATE
 
 
-def _sample(
-    name: Identity, value: bytes, kind: bytes, rate: float, fields: _Fields
-) -> Sample:
+def _sample(name: Identity, value: bytes, kind: bytes, rate: float, fields: _Fields) -> Sample:
     values: tuple[float, ...] | tuple[bytes, ...]
     if kind == b"s":
         if not value:

@@ -65,10 +65,10 @@ def sample(cells: Cells, row: NDArray[np.intp], rank: Floats) -> Floats:
     blurred = np.flatnonzero(~cells.atom[cell])
     if blurred.size:
         i = cell[blurred]
-        left, rise, bend = _parabola(cells, i, row[blurred])
+        left, right, bend = _parabola(cells, i, row[blurred])
         weight = cells.weight[i]
         x = np.clip((at[blurred] - (cells.until[i] - weight)) / weight, 0.0, 1.0)
-        value[blurred] = np.clip(left + x * (rise + bend * (1 - x)), left, left + rise)
+        value[blurred] = np.clip(left + x * (right - left + bend * (1 - x)), left, right)
     value = np.where(rank <= 0, cells.low[row], value)
     top: Floats = np.where(rank >= cells.until[last] - 1, cells.high[row], value)
     return top
@@ -114,8 +114,8 @@ def _uncovered(cells: Cells, i: Index, row: NDArray[np.intp], value: Floats) -> 
     over = np.where(value < cells.mean[i], weight, 0.0)
     blurred = np.flatnonzero(~cells.atom[i])
     if blurred.size:
-        left, rise, bend = _parabola(cells, i[blurred], row[blurred])
-        x = _abscissa(value[blurred] - left, rise, bend)
+        left, right, bend = _parabola(cells, i[blurred], row[blurred])
+        x = _abscissa(value[blurred] - left, right - left, bend)
         over[blurred] = weight[blurred] * (1 - x)
     return over
 
@@ -134,7 +134,7 @@ def _abscissa(height: Floats, rise: Floats, bend: Floats) -> Floats:
 
 
 def _parabola(cells: Cells, i: Index, row: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
-    """Left edge, rise and bend of cells: left + x (rise + bend (1 - x)), x in [0, 1]."""
+    """Edges and bend of cells: left + x (right - left + bend (1 - x)), x in [0, 1]."""
     first, last = cells.offset[row], cells.offset[row + 1] - 1
     mean = cells.mean[i]
     left, right = cells.low[row], cells.high[row]
@@ -146,9 +146,9 @@ def _parabola(cells: Cells, i: Index, row: NDArray[np.intp]) -> tuple[Floats, Fl
     # Colella and Woodward compare products of these, which underflow; rise is never negative.
     rise = right - left
     bend = 6 * (mean - (0.5 * left + 0.5 * right))
-    left = np.where(bend > rise, 3 * mean - 2 * right, left)
-    right = np.where(bend < -rise, 3 * mean - 2 * left, right)
-    return left, right - left, 6 * (mean - (0.5 * left + 0.5 * right))
+    left = np.where(bend > rise, np.clip(3 * mean - 2 * right, left, mean), left)
+    right = np.where(bend < -rise, np.clip(3 * mean - 2 * left, mean, right), right)
+    return left, right, 6 * (mean - (0.5 * left + 0.5 * right))
 
 
 def _edge(cells: Cells, i: Index, first: Index, last: Index) -> Floats:

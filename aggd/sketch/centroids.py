@@ -76,15 +76,15 @@ def compress(offset: Index, mean: Floats, weight: Floats, atom: Bools, size: int
 
     Parameters
     ----------
-    offset, mean, weight, atom : ndarrays
+    offset, mean, weight, atom : ndarray
         As `arrange` returns them.
     size : int
         Centroids a row may have.
 
     Returns
     -------
-    offset, mean, weight, atom : ndarrays
-        Rows of up to `size` centroids are as they were.
+    tuple of ndarray
+        The same columns; rows of up to `size` centroids are as they were.
 
     Notes
     -----

@@ -43,9 +43,9 @@ cdef inline double to_value(int64_t key) noexcept nogil:
 
 
 def arrange(
-    const int32_t[::1] row not None,
-    const double[::1] value not None,
-    const double[::1] weight,
+    const int32_t[:] row not None,
+    const double[:] value not None,
+    const double[:] weight,
     atom,
     Py_ssize_t rows,
 ):
@@ -54,7 +54,7 @@ def arrange(
     if value.shape[0] != n or (weight is not None and weight.shape[0] != n):
         raise ValueError("row, value and weight must have one length")
     flags = None if atom is None else atom.view(np.uint8)
-    cdef const uint8_t[::1] pure = flags
+    cdef const uint8_t[:] pure = flags
     if pure is not None and pure.shape[0] != n:
         raise ValueError("row and atom must have one length")
     cdef int64_t[::1] start = np.zeros(rows + 1, np.int64)
@@ -87,7 +87,7 @@ def arrange(
     return offsets, means, weights, atoms
 
 
-cdef bint count(const int32_t[::1] row, int64_t[::1] start) noexcept nogil:
+cdef bint count(const int32_t[:] row, int64_t[::1] start) noexcept nogil:
     """Where each row starts, for points grouped by row; false if a row is out of range."""
     cdef Py_ssize_t rows = start.shape[0] - 1, i
     for i in range(row.shape[0]):
@@ -100,10 +100,10 @@ cdef bint count(const int32_t[::1] row, int64_t[::1] start) noexcept nogil:
 
 
 cdef void scatter(
-    const int32_t[::1] row,
-    const double[::1] value,
-    const double[::1] weight,
-    const uint8_t[::1] atom,
+    const int32_t[:] row,
+    const double[:] value,
+    const double[:] weight,
+    const uint8_t[:] atom,
     int64_t[::1] next_,
     const int64_t[::1] start,
     Point* points,
@@ -113,11 +113,9 @@ cdef void scatter(
     cdef Point point
     cdef bint weighed = weight is not None, mixed = atom is not None
     next_[:] = start
-    point.weight = 1.0
     for i in range(row.shape[0]):
         point.key = to_key(value[i])
-        if weighed:
-            point.weight = weight[i]
+        point.weight = weight[i] if weighed else 1.0
         if mixed and not atom[i]:
             point.weight = -point.weight
         points[next_[row[i]]] = point
@@ -263,23 +261,20 @@ cdef void write(
                 point += 1
 
 
-def compress(
-    const int64_t[::1] offset not None,
-    const double[::1] mean not None,
-    const double[::1] weight not None,
-    atom not None,
-    Py_ssize_t size,
-):
+def compress(offset, mean, weight, atom, Py_ssize_t size):
     """Leave every row with at most `size` centroids."""
-    cdef Py_ssize_t rows = offset.shape[0] - 1, i, room = 0, largest = 0
-    for i in range(rows):
-        largest = max(largest, offset[i + 1] - offset[i])
-        room += min(size, offset[i + 1] - offset[i])
+    cdef const int64_t[::1] start = offset
+    cdef const double[::1] value = mean, heavy = weight
+    cdef const uint8_t[::1] pure = atom.view(np.uint8)
+    cdef Py_ssize_t rows = start.shape[0] - 1, i, room = 0, largest = 0
+    with nogil:
+        for i in range(rows):
+            largest = max(largest, start[i + 1] - start[i])
+            room += min(size, start[i + 1] - start[i])
     if largest <= size:
-        return np.asarray(offset), np.asarray(mean), np.asarray(weight), atom
+        return offset, mean, weight, atom
     offsets = np.zeros(rows + 1, np.int64)
     means, weights, atoms = np.empty(room), np.empty(room), np.empty(room, np.bool_)
-    cdef const uint8_t[::1] pure = atom.view(np.uint8)
     cdef int64_t[::1] to = offsets
     cdef double[::1] out_mean = means, out_weight = weights
     cdef uint8_t[::1] out_atom = atoms.view(np.uint8)
@@ -289,14 +284,14 @@ def compress(
         out.mean, out.weight, out.atom = &out_mean[0], &out_weight[0], &out_atom[0]
         out.used = 0
         for i in range(rows):
-            if offset[i + 1] - offset[i] <= size:
-                copy_row(&mean[0], &weight[0], &pure[0], offset[i], offset[i + 1], &out)
+            if start[i + 1] - start[i] <= size:
+                copy_row(&value[0], &heavy[0], &pure[0], start[i], start[i + 1], &out)
             else:
                 compress_row(
-                    &mean[offset[i]],
-                    &weight[offset[i]],
-                    &pure[offset[i]],
-                    offset[i + 1] - offset[i],
+                    &value[start[i]],
+                    &heavy[start[i]],
+                    &pure[start[i]],
+                    start[i + 1] - start[i],
                     size,
                     &table[0],
                     &out,

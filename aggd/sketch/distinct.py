@@ -39,7 +39,6 @@ class Members:
 
     @classmethod
     def empty(cls, rows: int) -> "Members":
-        """Make `rows` empty sets."""
         return cls(np.zeros(rows + 1, np.int64), np.empty(0, np.uint64))
 
     def __len__(self) -> int:

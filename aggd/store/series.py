@@ -154,21 +154,25 @@ class Registry:
         self.levels[series[newer]] = level[newer]
         self.level_time[series[newer]] = time[newer]
 
-    def find(self, match: str, tags: Sequence[str] = (), kind: Kind | None = None) -> list[Series]:
-        """Series whose whole name fits a glob (or is it) and that carry all of `tags`."""
+    def names(self) -> Iterator[str]:
+        """All names, in order of arrival; others may be added meanwhile."""
+        return iter(tuple(self._named))
+
+    def named(self, name: str, tags: Sequence[str] = (), kind: Kind | None = None) -> list[Series]:
+        """Series of just this name that carry all of `tags`."""
         wanted = set(tags)
         return [
             self[i]
-            for name in self._names(match)
-            for i in tuple(self._named[name])
+            for i in tuple(self._named.get(name, ()))
             if (kind is None or self._keys[i][0] is kind) and wanted.issubset(self._keys[i][2])
         ]
 
-    def _names(self, match: str) -> Iterator[str]:
+    def find(self, match: str, tags: Sequence[str] = (), kind: Kind | None = None) -> list[Series]:
+        """Series whose whole name fits a glob and that carry all of `tags`."""
         if not any(sign in match for sign in "*?["):
-            return iter([match] if match in self._named else [])
+            return self.named(match, tags, kind)
         fits = re.compile(translate(match)).match
-        return (name for name in tuple(self._named) if fits(name))
+        return [one for name in self.names() if fits(name) for one in self.named(name, tags, kind)]
 
     def knows(self, name: str) -> bool:
         """Tell whether any series has this name."""

@@ -164,7 +164,9 @@ def test_a_tiling_is_widened_only_where_finer_frames_are_gone(offset, length):
 
 
 def test_thirty_days_touch_few_frames():
-    h = History(TIERS[:1] + [t._replace(retention=40 * 86400) for t in TIERS[1:]], 1 << 40, 0, START)
+    h = History(
+        TIERS[:1] + [t._replace(retention=40 * 86400) for t in TIERS[1:]], 1 << 40, 0, START
+    )
     for day in range(30):
         for hour in range(24):
             at = START + day * 86400 + hour * 3600

@@ -69,7 +69,6 @@ def test_a_level_set_later_is_not_overwritten_by_an_earlier_one():
     known = registry("g", kind=Kind.GAUGE)
     ids, one = known.find("g")[0].id, [1.0]
 
-
     for level, time in ((5.0, 10.0), (7.0, 9.0)):
         known.set_levels(np.array([ids], np.int32), np.array([level]), np.array(one) * time)
     assert known.levels[ids] == 5.0

@@ -1,0 +1,5 @@
+"""``python -m aggd`` is ``aggd``."""
+
+from aggd.cli import main
+
+main()

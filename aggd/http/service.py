@@ -1,0 +1,54 @@
+"""What the HTTP edge needs from the daemon, and what goes through it."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from aggd.outputs.prometheus import Family
+from aggd.store.recorder import Recorder
+from aggd.store.rollup import History
+from aggd.store.series import Registry
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
+
+
+class LinesResult(NamedTuple):
+    """What became of a body of lines: samples taken; (line number, reason, line) refused."""
+
+    accepted: int
+    rejected: Sequence[tuple[int | None, str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The daemon as its HTTP edge sees it; times in seconds since the epoch."""
+
+    registry: Registry
+    history: History
+    recorder: Recorder
+    lines: Callable[[bytes, float], LinesResult]  # records statsd lines
+    now: Callable[[], float]
+    executor: ThreadPoolExecutor  # runs whatever takes longer than a look-up
+    max_body: int  # bytes
+    figures: Callable[[], list[Family]]
+    reasons: Callable[[], list[str]]  # why the answers are not to be trusted yet; none: ready
+
+
+class Asked(NamedTuple):
+    """A request, read."""
+
+    path: dict[str, str]  # of the parameters in the path
+    query: dict[str, str]
+    media: str  # of the body, without parameters
+    body: bytes
+
+
+class Reply(NamedTuple):
+    """An answer, written."""
+
+    body: bytes
+    media: str = JSON
+    status: int = 200

@@ -1,0 +1,1 @@
+"""Expositions for readers, and what we push to."""

@@ -1,0 +1,1 @@
+"""Windows of frames to statistics, without a clock."""

@@ -1,0 +1,326 @@
+"""Answers as users read them: plain values and columns, absent is None.
+
+Every answer says which window it is about, how fine the frames were, and
+whether its percentiles are exact.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aggd.errors import RequestError
+from aggd.protocol.times import format_time
+from aggd.query import aggregate as buckets
+from aggd.query.aggregate import Buckets, Fill, Span
+from aggd.query.scope import Past, Window, groups, pick, reach
+from aggd.query.selection import Group, select, tag_map
+from aggd.query.stats import STATISTICS, check, percentile, summarise
+from aggd.store.rollup import History
+from aggd.store.series import Kind, Registry, Series
+from aggd.units import format_duration
+
+Answer = dict[str, Any]
+
+PERCENTILES = ("p50", "p90", "p95", "p99")  # of every answer about timers
+KEYS = ("count", "sum", "rate", "mean", "median", "std", "min", "max", "last")
+MAX_BUCKETS = 100_000  # of one answer, empty ones counted
+
+
+class Scope(NamedTuple):
+    """What every question about statistics has."""
+
+    window: Window
+    now: float
+    tags: Sequence[str] = ()
+    by: Sequence[str] = ()
+    kind: Kind | None = None
+
+
+class Listing(NamedTuple):
+    """Which of many answers are given first, and how many."""
+
+    sort: str = "name"
+    limit: int = 1000
+
+
+def named(p: float) -> str:
+    """The name of a percentile: ``p99.9``, ``p50``."""
+    return f"p{p:.20g}" if p == int(p) else f"p{p!r}"
+
+
+def stats(
+    registry: Registry, history: History, name: str, percentiles: Sequence[float], scope: Scope
+) -> Answer:
+    """Statistics of all series of one name, merged or by tags."""
+    kind, series = pick(registry, name, scope.tags, scope.kind)
+    asked = [named(p) for p in percentiles]
+    for word in asked:
+        check(word, kind, "percentiles")
+    past = reach(history, scope.window, scope.now)
+    found = groups(series, scope.by, merge=True)
+    if scope.by:
+        return {"name": name, "series": _summaries(registry, past, found, asked, scope.now)}
+    if not found:
+        found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
+    return _summaries(registry, past, found, asked, scope.now)[0]
+
+
+def matching(
+    registry: Registry,
+    history: History,
+    match: str,
+    percentiles: Sequence[float],
+    scope: Scope,
+    listing: Listing,
+) -> Answer:
+    """Statistics of every series that matches, each alone or by tags."""
+    by_name: dict[tuple[str, Kind], list[Series]] = {}
+    for series in registry.find(match, scope.tags, scope.kind):
+        by_name.setdefault((series.name, series.kind), []).append(series)
+    every = [
+        group
+        for key in sorted(by_name)
+        for group in groups(sorted(by_name[key], key=lambda s: s.tags), scope.by, merge=False)
+    ]
+    past = reach(history, scope.window, scope.now)
+    every = _sorted(registry, past, every, listing.sort, scope.now)
+    asked = [named(p) for p in percentiles]
+    rows = _summaries(registry, past, every[: listing.limit], asked, scope.now)
+    return {"series": rows, "truncated": len(every) > listing.limit}
+
+
+def _sorted(
+    registry: Registry, past: Past, every: list[Group], sort: str, now: float
+) -> list[Group]:
+    """Order groups by a statistic, those without it last, or by name."""
+    word, descending = sort.removeprefix("-"), sort.startswith("-")
+    if word == "name":
+        return every[::-1] if descending else every
+    if percentile(word) is None and word not in {w for ws in STATISTICS.values() for w in ws}:
+        raise RequestError(
+            "bad_sort", f"sort must be name or a statistic, such as -p99, got {sort!r}", "sort"
+        )
+    found = [row.values.get(word) for row in _rows(registry, past, every, [word], now)]
+    value = np.array([np.nan if v is None else v for v in found], np.float64)
+    order = np.argsort(-value if descending else value, kind="stable")
+    return [every[i] for i in order.tolist()]
+
+
+class _Row(NamedTuple):
+    """Statistics of one group."""
+
+    values: Mapping[str, float | None]
+    exact: bool
+    rank_error: dict[str, float]
+    searched: bool
+
+
+def _rows(
+    registry: Registry, past: Past, every: Sequence[Group], asked: Sequence[str], now: float
+) -> list[_Row]:
+    """Those of the statistics `asked` that each group's kind has."""
+    rows: list[_Row] = [_Row({}, True, {}, False)] * len(every)
+    for kind in Kind:
+        places = [i for i, group in enumerate(every) if group.kind is kind]
+        names = [w for w in asked if _has(kind, w)]
+        if not places:
+            continue
+        selection = select(kind, [every[i] for i in places])
+        labels, columns, searched = summarise(
+            past.frames, past.fine, selection, ["count", *names], past.seconds
+        )
+        estimated = [name for name in names if percentile(name) is not None]
+        for row, label in enumerate(labels.tolist()):
+            rows[places[label]] = _Row(
+                {name: _plain(float(column.values[row])) for name, column in columns.items()},
+                all(column.exact[row] for column in columns.values()),
+                {name: float(columns[name].rank_error[row]) for name in estimated},
+                searched,
+            )
+    if "last" in asked:
+        return [_held(registry, past, *pair, now) for pair in zip(every, rows, strict=True)]
+    return rows
+
+
+def _has(kind: Kind, word: str) -> bool:
+    return word in STATISTICS[kind] or (kind is Kind.TIMER and percentile(word) is not None)
+
+
+def _plain(value: float) -> float | None:
+    if not np.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
+
+
+def _held(registry: Registry, past: Past, group: Group, row: _Row, now: float) -> _Row:
+    """The level that gauges still have, where nobody set them in a window that reaches now."""
+    if group.kind is not Kind.GAUGE or row.values.get("count") or past.end < now:
+        return row
+    ids = np.array(group.series, np.intp)
+    latest = registry.level_time[ids]
+    if not np.isfinite(latest).any():
+        return row
+    last = float(registry.levels[ids[latest.argmax()]])
+    return row._replace(values={**row.values, "last": last})
+
+
+def _summaries(
+    registry: Registry, past: Past, every: Sequence[Group], asked: Sequence[str], now: float
+) -> list[Answer]:
+    """One object a group, with the keys of the contract."""
+    shown = [*KEYS, *dict.fromkeys((*PERCENTILES, *asked))]
+    rows = _rows(registry, past, every, [*shown, "unique"], now)
+    start, end = format_time(past.start), format_time(past.end)
+    return [
+        {
+            "name": group.name,
+            "kind": group.kind.word,
+            "tags": group.tags,
+            "from": start,
+            "to": end,
+            "resolution": past.resolution(row.searched),
+            "exact": row.exact,
+            "rank_error": row.rank_error,
+            **{word: row.values.get(word) for word in shown},
+            "count": row.values.get("count") or 0,
+            **({"unique": row.values.get("unique")} if group.kind is Kind.SET else {}),
+        }
+        for group, row in zip(every, rows, strict=True)
+    ]
+
+
+def aggregate(
+    registry: Registry,
+    history: History,
+    name: str,
+    names: Sequence[str],
+    step: float,
+    fill: Fill | None,
+    scope: Scope,
+) -> "Aggregated":
+    """Statistics of one name in buckets of `step` seconds."""
+    width = history.width
+    if step % width:
+        raise RequestError(
+            "bad_interval",
+            f"interval must be a multiple of the flush interval, {format_duration(width)}, "
+            f"got {format_duration(step)}",
+            "interval",
+        )
+    kind, series = pick(registry, name, scope.tags, scope.kind)
+    for word in names:
+        check(word, kind, "aggregation")
+    past = reach(history, scope.window, scope.now, int(step))
+    span = Span(past.start, past.end, int(step))
+    found = groups(series, scope.by, merge=True)
+    if not scope.by and not found:
+        found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
+    many = len(found) * (-(-past.end // span.step) - past.start // span.step)
+    if fill is not None and many > MAX_BUCKETS:
+        raise RequestError(
+            "too_many_buckets",
+            f"fill makes {many} buckets; an answer has up to {MAX_BUCKETS}, ask for a shorter "
+            "window or a longer interval",
+            "interval",
+        )
+    words = list(dict.fromkeys(["count", *names]))
+    columns = buckets.aggregate(past.frames, past.fine, select(kind, found), words, span)
+    if fill is not None:
+        columns = [buckets.filled(of, span, fill) for of in columns]
+    return Aggregated(found, columns, past)
+
+
+class Aggregated(NamedTuple):
+    """Buckets of every group."""
+
+    groups: list[Group]
+    buckets: list[Buckets]
+    past: Past
+
+    def covers(self) -> Answer:
+        """What the answer is about, and how far it may be off."""
+        errors: dict[str, float] = {}
+        for of in self.buckets:
+            errors |= {name: max(e, errors.get(name, 0.0)) for name, e in of.rank_error.items()}
+        count = sum(float(of.columns["count"].sum()) for of in self.buckets)
+        return {
+            "from": format_time(self.past.start),
+            "to": format_time(self.past.end),
+            "resolution": self.past.resolution(False),
+            "exact": all(of.exact for of in self.buckets),
+            "rank_error": errors,
+            "count": _plain(count),
+        }
+
+
+def as_rows(of: Buckets) -> list[Answer]:
+    """Buckets as objects."""
+    keys = ["timestamp", *of.columns]
+    times = [format_time(start) for start in of.start.tolist()]
+    values = [[_plain(v) for v in column.tolist()] for column in of.columns.values()]
+    return [dict(zip(keys, row, strict=True)) for row in zip(times, *values, strict=True)]
+
+
+def as_columns(of: Buckets) -> Answer:
+    """Buckets as parallel arrays; the times are ``datetime64``."""
+    return {"timestamp": of.start.astype("datetime64[s]"), **of.columns}
+
+
+def parallel(rows: Sequence[Answer]) -> Answer:
+    """Objects as parallel lists; None where one lacks a key."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {key: [row.get(key) for row in rows] for key in keys}
+
+
+def series_list(
+    registry: Registry,
+    match: str,
+    tags: Sequence[str],
+    kind: Kind | None,
+    limit: int,
+    cursor: str | None,
+) -> Answer:
+    """Names, kinds and tags, in that order, from a cursor on."""
+    after = _after(cursor)
+    every: Iterable[Series] = registry.find(match, tags, kind)
+    if after is not None:
+        every = (series for series in every if _key(series) > after)
+    page = nsmallest(limit + 1, every, key=_key)
+    more = len(page) > limit
+    return {
+        "series": [
+            {
+                "name": series.name,
+                "kind": series.kind.word,
+                "tags": tag_map(series.tags),
+                "first_seen": format_time(series.first_seen),
+                "last_seen": format_time(series.last_seen),
+            }
+            for series in page[:limit]
+        ],
+        "cursor": _cursor(_key(page[limit - 1])) if more else None,
+    }
+
+
+def _key(series: Series) -> tuple[str, int, list[str]]:
+    return series.name, int(series.kind), list(series.tags)
+
+
+def _cursor(key: tuple[str, int, list[str]]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+
+
+def _after(cursor: str | None) -> tuple[str, int, list[str]] | None:
+    if cursor is None:
+        return None
+    try:
+        name, kind, tags = json.loads(base64.urlsafe_b64decode(cursor))
+        return str(name), int(kind), [str(tag) for tag in tags]
+    except (ValueError, TypeError, RecursionError):
+        raise RequestError(
+            "bad_cursor", "cursor must be the cursor of the answer before", "cursor"
+        ) from None

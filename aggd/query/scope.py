@@ -1,0 +1,145 @@
+"""What a question is about: a name to series, series to groups, a window to frames."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from aggd.errors import RequestError
+from aggd.query.selection import Group, merged, single, split
+from aggd.store.frame import Frame
+from aggd.store.rollup import FOREVER, History, Tiling
+from aggd.store.series import Kind, Registry, Series
+from aggd.units import format_duration
+
+ORDER = (Kind.TIMER, Kind.GAUGE, Kind.COUNTER, Kind.SET)  # which kind of a shared name is meant
+NAMES_SEARCHED = 100_000  # for a suggestion: 20 ms
+NAMES_COMPARED = 300  # 10 ms
+LOOKS = 3  # at a history that others write to
+MAX_GROUPS = 10_000  # of one answer
+
+
+class Window(NamedTuple):
+    """``[start, end)`` in seconds since the epoch; None reaches as far as there are data."""
+
+    start: float | None = None
+    end: float | None = None
+
+
+class Past(NamedTuple):
+    """The frames that hold a window, and the window they really hold, in seconds."""
+
+    frames: list[Frame]
+    fine: list[Frame] | None  # the same in the finest tier, where it has all of it
+    start: int
+    end: int
+    interval: int  # width of the finest tier
+
+    @property
+    def seconds(self) -> int:
+        """Length of the window."""
+        return self.end - self.start
+
+    def resolution(self, searched: bool) -> str:
+        """Finest width among the frames used; `searched` says that the finest tier was."""
+        widths = [self.interval] if searched else [frame.width for frame in self.frames]
+        return format_duration(min(widths, default=self.interval))
+
+
+def reach(history: History, window: Window, now: float, widest: int = FOREVER) -> Past:
+    """Find the frames of a window."""
+    start, end = window
+    if end is None:
+        # Senders may be ahead of our clock by a little.
+        newest = history.rings[0].newest()
+        end = now if newest is None else max(now, newest + history.width)
+    if start is None:
+        oldest = history.oldest()
+        start = min(end, now if oldest is None else oldest)
+    first, last = int(start), -int(-end // 1)
+    tiling, fine = _both(history, first, last, widest)
+    return Past(tiling.frames, fine, tiling.start, tiling.end, history.width)
+
+
+def _both(history: History, start: int, end: int, widest: int) -> tuple[Tiling, list[Frame] | None]:
+    """The coarsest and the finest frames of a window, of the same samples.
+
+    Others may add frames between the two looks; if they still do after a few, the
+    answer comes from the coarsest alone.
+    """
+    fine = history.fine(start, end)
+    for _ in range(LOOKS):
+        tiling, before = history.tile(start, end, widest), fine
+        fine = history.fine(start, end)
+        if before is None or fine is None:
+            break
+        if list(map(id, before.frames)) == list(map(id, fine.frames)):
+            return tiling, fine.frames
+    return tiling, None
+
+
+def pick(
+    registry: Registry, name: str, tags: Sequence[str], kind: Kind | None
+) -> tuple[Kind, list[Series]]:
+    """Series of one name and one kind that carry `tags`; there may be none that do.
+
+    Raises
+    ------
+    RequestError
+        404 where nobody sent the name, or not as this kind.
+    """
+    if not registry.knows(name):
+        raise _unknown(registry, name)
+    every = registry.named(name)
+    kinds = {series.kind for series in every}
+    if kind is None:
+        narrowed = [series for series in every if carries(series, tags)]
+        among = {series.kind for series in narrowed} or kinds
+        kind = next(k for k in ORDER if k in among)
+    elif kind not in kinds:
+        known = " and ".join(f"a {k.word}" for k in ORDER if k in kinds)
+        raise RequestError("unknown_name", f"{name!r} is {known}, no {kind.word}", "kind", 404)
+    return kind, [s for s in every if s.kind is kind and carries(s, tags)]
+
+
+def carries(series: Series, tags: Sequence[str]) -> bool:
+    """Tell whether a series has all of `tags`."""
+    return all(tag in series.tags for tag in tags)
+
+
+def _unknown(registry: Registry, name: str) -> RequestError:
+    near = nearest(name, registry.names())
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return RequestError("unknown_name", f"nobody has sent {name[:200]!r}{hint}", "name", 404)
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Up to three of `names` that are spelled alike; bounded work, so it may miss some."""
+    name = name[:200]
+    head, tail = name[:2].lower(), name[-3:].lower()
+    alike = (
+        n for n in islice(names, NAMES_SEARCHED)
+        if n[:2].lower() == head or n[-3:].lower() == tail
+    )  # fmt: skip
+    return difflib.get_close_matches(name, islice(alike, NAMES_COMPARED), 3, 0.6)
+
+
+def groups(series: Sequence[Series], by: Sequence[str], *, merge: bool) -> list[Group]:
+    """Groups of series of one name and kind: by tags, all as one, or each alone."""
+    if not series:
+        return []
+    if by:
+        found = split(series, by)
+    elif merge:
+        found = [merged(series)]
+    else:
+        found = [single(one) for one in series]
+    if by and len(found) > MAX_GROUPS:
+        raise RequestError(
+            "too_many_groups",
+            f"by={','.join(by)} makes {len(found)} groups; an answer has up to {MAX_GROUPS}, "
+            "narrow them with tags",
+            "by",
+            422,
+        )
+    return found
