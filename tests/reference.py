@@ -13,7 +13,13 @@ import numpy as np
 
 Point = tuple[float, float, bool]  # mean, weight, atom
 
-EVEN, TAIL, POWER, EDGE = 0.03, 0.1443285, 0.9, 1e-6  # the density of bins at 128
+
+def tail(u: float) -> float:
+    """Integral of (u + 1e-6)^-0.9: what the ends add to the number of bins."""
+    return 10 * ((u + 1e-6) ** 0.1 - 1e-6**0.1)
+
+
+TAIL_SHARE = (64 - 0.5 / 0.03) / tail(0.5)  # makes 128 bins in all
 
 
 def moments(values: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
@@ -59,13 +65,9 @@ def arrange(points: Iterable[Point]) -> list[Point]:
 
 def scale_bin(q: float, size: int) -> int:
     """Bin of a rank, by the truncated float32 that stands in for it."""
-    u = np.float32(min(q, 1 - q))
-    bits = int(u.view(np.int32)) & ~0xFFFF
-    near = min(float(np.int32(bits | 0x8000).view(np.float32)), 0.5)
-    if bits == int(np.float32(0.5).view(np.int32)):
-        near = 0.5
-    tail = ((near + EDGE) ** (1 - POWER) - EDGE ** (1 - POWER)) / (1 - POWER) / TAIL
-    low = min(math.floor((near / EVEN + tail) * size / 128), size // 2 - 1)
+    bits = int(np.float32(min(q, 1 - q)).view(np.int32)) & ~0xFFFF
+    u = min(float(np.int32(bits | 0x8000).view(np.float32)), 0.5)
+    low = min(math.floor((u / 0.03 + TAIL_SHARE * tail(u)) * size / 128), size // 2 - 1)
     return size - 1 - low if q > 0.5 else low
 
 

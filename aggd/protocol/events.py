@@ -53,6 +53,7 @@ class Check(NamedTuple):
 TEXTS = {b"h:": "hostname", b"c:": "container", b"e:": "external"}
 EVENT_TEXTS = {**TEXTS, b"k:": "aggregation_key", b"s:": "source_type"}
 CHECK_TEXTS = {**TEXTS, b"m:": "message"}
+ESCAPED = (b"m:",)  # texts for people; in a key, say a path, \n is no newline
 
 
 def event(line: bytes, warnings: list[str]) -> Event:
@@ -88,34 +89,38 @@ def service_check(line: bytes, warnings: list[str]) -> Check:
     if len(parts) < 3 or not parts[1] or parts[2] not in STATUSES:
         raise ProtocolError("bad_service_check", "a check is _sc|name|0, 1, 2 or 3")
     fields = _fields(parts[3:], CHECK_TEXTS, warnings)
-    name = parts[1].decode("utf-8", "replace")
-    return Check(name, STATUSES[parts[2]], **fields)  # type: ignore[arg-type]
+    return Check(_text(parts[1]), STATUSES[parts[2]], **fields)  # type: ignore[arg-type]
 
 
 def _fields(fields: list[bytes], texts: dict[bytes, str], warnings: list[str]) -> dict[str, object]:
     """Optional fields in any order, the last of each; one that is bad is only warned of."""
     found: dict[str, object] = {}
-    unknown = False
+    faults: set[str] = set()
     for field in fields:
         start, rest = field[:2], field[2:]
         if field[:1] == b"#":
-            found["tags"] = normal_tags(field[1:])
+            found["tags"], good = normal_tags(field[1:])
+            if not good:
+                faults.add("bad_tag")
         elif start in texts:
-            found[texts[start]] = _unescaped(rest)
+            found[texts[start]] = _unescaped(rest) if start in ESCAPED else _text(rest)
         elif start == b"d:" and DIGITS.fullmatch(rest):
             found["timestamp"] = int(rest)
         elif field[:5] == b"card:":
-            found["cardinality"] = _unescaped(field[5:]).lower()
+            found["cardinality"] = _text(field[5:]).lower()
         elif texts is EVENT_TEXTS and start == b"p:" and rest in PRIORITIES:
             found["priority"] = rest.decode()
         elif texts is EVENT_TEXTS and start == b"t:" and rest in ALERT_TYPES:
             found["alert_type"] = rest.decode()
-        else:
-            unknown = unknown or bool(field)
-    if unknown:
-        warnings.append("unknown_field")
+        elif field:
+            faults.add("unknown_field")
+    warnings += sorted(faults)
     return found
 
 
+def _text(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
+
+
 def _unescaped(text: bytes) -> str:
-    return text.decode("utf-8", "replace").replace("\\n", "\n")
+    return _text(text).replace("\\n", "\n")

@@ -12,50 +12,37 @@
     metric   = head ":" sample *( next-sample )
     sample   = value "|" type *( "|" field )
     next-sample = ":" sample            ; inside a type segment or an "@" segment
-    field    = "@" rate / "#" tags / "c:" container / "e:" external / "card:" cardinality / "T" seconds
+    field    = "@" rate / "#" tags / "T" seconds
+             / "c:" container / "e:" external / "card:" cardinality
 
 Whatever is refused is refused for one reason and costs only itself, whatever is
 let pass in spite of something is a warning.
 """
 
-import re
 from typing import NamedTuple
 
 from aggd.errors import ProtocolError
 from aggd.protocol.events import Check, Event, event, service_check
-from aggd.protocol.names import BLANKS, Identity, identity
+from aggd.protocol.names import Identity, identity
+from aggd.protocol.samples import (
+    LARGEST,
+    NUMBER,
+    SIGNS,
+    SMALLEST_RATE,
+    TYPES,
+    Fields,
+    Sample,
+    sample,
+    split,
+)
+
+__all__ = ["Check", "Event", "LineParser", "Parsed", "Refusal", "Sample"]
 
 BOM = b"\xef\xbb\xbf"
 LEFT = b" \t\r"
 RIGHT = b" \t\r\0"
-TYPES = {t: t.decode() for t in (b"c", b"C", b"m", b"g", b"ms", b"h", b"d", b"s", b"kv")}
-NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-SIGNS = b"+-"
-SECONDS = re.compile(rb"[0-9]{1,18}")
-LARGEST = 1e300  # a thousand million of them still add up to a number
-SMALLEST_RATE = 1e-6  # one sample may stand for a million, not for the whole series
-KNOWN = 1 << 16  # identities a parser remembers
-
-
-class Sample(NamedTuple):
-    """The values of one sample of a line, all of one series.
-
-    `kind` is the type as sent; `signs` has ``+``, ``-`` or a blank for each value;
-    `timestamp` is in seconds since the epoch; `extended` tells that the line
-    carried a DogStatsD field.
-    """
-
-    name: str
-    tags: tuple[str, ...]
-    kind: str
-    values: tuple[float, ...] | tuple[bytes, ...]
-    signs: str
-    rate: float = 1.0
-    timestamp: float | None = None
-    container: str | None = None
-    external: str | None = None
-    cardinality: str | None = None
-    extended: bool = False
+KNOWN = 1 << 16  # identities a parser remembers,
+KNOWN_BYTES = 1 << 24  # and of how many bytes: a line's tags alone may have 64 KiB
 
 
 class Refusal(NamedTuple):
@@ -77,58 +64,6 @@ class Parsed:
         self.lines = 0
 
 
-class _Fields:
-    """Fields that belong to all samples of a line, as they are met."""
-
-    __slots__ = (
-        "cardinality",
-        "container",
-        "extended",
-        "external",
-        "sections",
-        "timestamp",
-        "unknown",
-    )
-
-    def __init__(self) -> None:
-        self.sections: list[bytes] = []
-        self.container: str | None = None
-        self.external: str | None = None
-        self.cardinality: str | None = None
-        self.timestamp: float | None = None
-        self.extended = False
-        self.unknown = False
-
-    @property
-    def tags(self) -> bytes | None:
-        """All tag sections as one."""
-        return b",".join(self.sections) if self.sections else None
-
-    def take(self, field: bytes) -> None:
-        """Read a field that isn't a rate; the last of its kind wins, tags are joined."""
-        first = field[:1]
-        if first == b"#":
-            self.sections.append(field[1:])
-        elif first == b"T":
-            self.timestamp = _seconds(field[1:])
-        elif field[:2] == b"c:" and field[2:]:
-            self.container = field[2:].decode("utf-8", "replace")
-        elif field[:2] == b"e:" and field[2:]:
-            self.external = field[2:].decode("utf-8", "replace")
-        elif field[:5] == b"card:" and field[5:]:
-            self.cardinality = field[5:].decode("utf-8", "replace").lower()
-        else:
-            self.unknown = self.unknown or bool(field)
-            return
-        self.extended = True
-
-
-def _seconds(text: bytes) -> float:
-    if not SECONDS.fullmatch(text) or int(text) < 1:
-        raise ProtocolError("bad_timestamp", f"not seconds since the epoch: {text[:40]!r}")
-    return float(int(text))
-
-
 class LineParser:
     """Parses datagrams and lines; remembers the identities it has seen.
 
@@ -144,6 +79,7 @@ class LineParser:
         self._sanitize = sanitize_names
         self._netdata = netdata_defaults
         self._known: dict[tuple[bytes, bytes | None], Identity] = {}
+        self._known_bytes = 0
 
     def parse(self, datagram: bytes) -> Parsed:
         """Parse all lines of a datagram.  Never raises."""
@@ -159,7 +95,6 @@ class LineParser:
         if not line:
             return
         into.lines += 1
-        done = len(into.records)
         try:
             if line.startswith(b"_e{"):
                 into.records.append(event(raw, into.warnings))
@@ -168,22 +103,26 @@ class LineParser:
             else:
                 self._metric(line, into)
         except ProtocolError as refusal:
-            if refusal.reason == "bad_timestamp":
-                del into.records[done:]
             into.bad.append(Refusal(refusal.reason, line))
 
     def _metric(self, line: bytes, into: Parsed) -> None:
         head, colon, rest = line.partition(b":")
         if not colon or b"|" in head:
-            if colon or not self._netdata:
-                raise _misnamed(head, colon)
-            head, _, kind = head.partition(b"|")
-            rest = b"1|" + (kind or b"c")
+            head, rest = self._valueless(line, colon)
         segments = rest.split(b"|")
         if len(segments) == 1 and self._netdata:
             segments.append(b"m")
         if not self._plain(head, segments, into):
             self._samples(line, head, segments, into)
+
+    def _valueless(self, line: bytes, colon: bytes) -> tuple[bytes, bytes]:
+        """Read netdata's ``name`` and ``name|c``, which stand for 1; refuse them otherwise."""
+        head, _, rest = line.partition(b"|")
+        if self._netdata and b":" not in rest.partition(b"|")[0]:
+            return head, b"1|" + (rest or b"c")
+        if colon:
+            raise ProtocolError("pipe_in_name", f"a | stands before the colon: {line[:40]!r}")
+        raise ProtocolError("no_colon", f"no colon: {line[:40]!r}")
 
     def _plain(self, head: bytes, segments: list[bytes], into: Parsed) -> bool:
         """Take the common line by a short way: one number, a rate, tags.  Half the time."""
@@ -216,140 +155,27 @@ class LineParser:
         found = self._known.get((head, tags))
         if found is None:
             found = identity(head, tags, self._sanitize)
-            if len(self._known) >= KNOWN:
+            if len(self._known) >= KNOWN or self._known_bytes > KNOWN_BYTES:
                 self._known.clear()
+                self._known_bytes = 0
             self._known[head, tags] = found
+            self._known_bytes += len(head) + len(tags or b"")
         return found
 
     def _samples(self, line: bytes, head: bytes, segments: list[bytes], into: Parsed) -> None:
-        """Read value, type and fields, again and again; see the module for the grammar."""
-        self._identity(head, None)  # an empty name comes before all other faults
-        fields, warnings = _Fields(), set()
-        found: list[tuple[bytes, bytes, float]] = []
-        stopped: ProtocolError | None = None
-        value: bytes | None = segments[0]
-        at = 1
-        while value is not None and not stopped:
-            try:
-                kind, more, at = _type(segments, at)
-                rate, clamped, more, at = _fields(segments, at, more, fields)
-            except ProtocolError as refusal:
-                if refusal.reason == "bad_timestamp":
-                    raise
-                stopped = refusal
-                break
-            if clamped:
-                warnings.add("rate_clamped")
-            found.append((value, kind, rate))
-            value = more
-        self._append(line, self._identity(head, fields.tags), found, fields, into)
-        warnings |= {"unknown_field"} if fields.unknown else set()
-        into.warnings += sorted(warnings)
-        if stopped:
-            raise stopped
-
-    def _append(
-        self,
-        line: bytes,
-        name: Identity,
-        found: list[tuple[bytes, bytes, float]],
-        fields: _Fields,
-        into: Parsed,
-    ) -> None:
-        """Read the values; a bad one costs only its sample."""
+        """Take all samples of a line; see the module for the grammar."""
+        fields = Fields()
+        found, stopped = split(segments, fields)
+        name = self._identity(head, fields.tags)  # an empty name comes before all other faults
+        if stopped and stopped.reason == "bad_timestamp":
+            raise stopped  # a value at the wrong time is worse than none
+        before = len(into.records)
         for value, kind, rate in found:
             try:
-                into.records.append(_sample(name, value, kind, rate, fields))
+                into.records.append(sample(name, value, kind, rate, fields))
             except ProtocolError as refusal:
                 into.bad.append(Refusal(refusal.reason, line))
-        into.warnings += name.warnings
-
-
-def _misnamed(head: bytes, colon: bytes) -> ProtocolError:
-    if colon:
-        return ProtocolError("pipe_in_name", f"a | stands before the colon: {head[:40]!r}")
-    return ProtocolError("no_colon", f"no colon: {head[:40]!r}")
-
-
-def _type(segments: list[bytes], at: int) -> tuple[bytes, bytes | None, int]:
-    """Type of a sample, the value of the next one if it stands there, the next segment."""
-    segment = segments[at] if at < len(segments) else b""
-    more = None
-    if b":" in segment and segment[:1] != b"#":
-        segment, _, more = segment.partition(b":")
-    kind = segment.strip(BLANKS)
-    if not kind and more is None:
-        raise ProtocolError("no_type", "a type such as c, g or ms must follow the value")
-    if kind not in TYPES:
-        raise ProtocolError("unknown_type", f"not one of c, g, ms, h, d, s, m, kv: {kind[:40]!r}")
-    return kind, more, at + 1
-
-
-def _fields(
-    segments: list[bytes], at: int, more: bytes | None, fields: _Fields
-) -> tuple[float, bool, bytes | None, int]:
-    """Fields of a sample: rate, whether it was clamped, next value, next segment."""
-    rate, clamped = 1.0, False
-    while more is None and at < len(segments):
-        field = segments[at].strip(BLANKS)
-        at += 1
-        if field[:1] == b"@":
-            text, colon, value = field[1:].partition(b":")
-            rate, clamped = _rate(text)
-            more = value if colon else None
-        elif field[:1] == b":" and _is_type(segments, at):
-            more = field[1:]
-        else:
-            fields.take(field)
-    return rate, clamped, more, at
-
-
-def _is_type(segments: list[bytes], at: int) -> bool:
-    return at < len(segments) and segments[at].partition(b":")[0].strip(BLANKS) in TYPES
-
-
-def _rate(text: bytes) -> tuple[float, bool]:
-    text = text.strip(BLANKS)
-    rate = float(text) if NUMBER.fullmatch(text) else -1.0
-    if rate < 0 or rate == float("inf"):
-        raise ProtocolError("bad_rate", f"not a sample rate in (0, 1]: {text[:40]!r}")
-    if (rate == 0 and text.strip(b"+-0.")[:1] in b"eE") or rate > 1:
-        return 1.0, True
-    return max(rate, SMALLEST_RATE), rate < SMALLEST_RATE
-
-
-def _sample(name: Identity, value: bytes, kind: bytes, rate: float, fields: _Fields) -> Sample:
-    values: tuple[float, ...] | tuple[bytes, ...]
-    if kind == b"s":
-        if not value:
-            raise ProtocolError("empty_value", "a set needs a member")
-        values, signs = (value,), " "
-    else:
-        values, signs = _numbers(value)
-    return Sample(
-        name.name,
-        name.tags,
-        TYPES[kind],
-        values,
-        signs,
-        rate,
-        fields.timestamp,
-        fields.container,
-        fields.external,
-        fields.cardinality,
-        fields.extended,
-    )
-
-
-def _numbers(text: bytes) -> tuple[tuple[float, ...], str]:
-    """Numbers of a list, all of which must be good, and the sign each was written with."""
-    items = [item for item in (item.strip(BLANKS) for item in text.split(b":")) if item]
-    if not items:
-        raise ProtocolError("empty_value", "no value stands before the type")
-    for item in items:
-        if not NUMBER.fullmatch(item):
-            raise ProtocolError("bad_value", f"not a number: {item[:40]!r}")
-    values = tuple(map(float, items))
-    if max(values) > LARGEST or min(values) < -LARGEST:
-        raise ProtocolError("overflow", f"beyond 1e300: {text[:40]!r}")
-    return values, "".join(chr(item[0]) if item[0] in SIGNS else " " for item in items)
+        if len(into.records) > before:
+            into.warnings += (*name.warnings, *sorted(fields.warnings))
+        if stopped:
+            raise stopped

@@ -11,6 +11,7 @@ so that a series doesn't depend on the order its sender's hash map happened to h
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from aggd.errors import ProtocolError
@@ -22,6 +23,7 @@ CLEAN = re.compile(rb"[A-Za-z0-9_.=-]+")
 # JavaScript's \s, which statsd cleans by; Python's takes 0x1c to 0x1f and 0x85 for blanks too.
 SPACES = re.compile("[\t\n\v\f\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+")
 DIRT = re.compile("[\0-,:-<>-@[-^`{-\x7f/]")
+CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\ufffd]")
 REPLACEMENT = "\ufffd"
 
 
@@ -59,8 +61,7 @@ def identity(head: bytes, tags: bytes | None, sanitize: bool = True) -> Identity
         good = good and sound
         named = {key for key, _ in section}
         pairs = [pair for pair in pairs if pair[0] not in named] + section
-    found = tuple(sorted({f"{key}:{value}" if value else key for key, value in pairs}))
-    return Identity(text, found, () if good else ("bad_tag",))
+    return Identity(text, normal(pairs), () if good else ("bad_tag",))
 
 
 def clean(name: bytes, sanitize: bool = True) -> str:
@@ -73,7 +74,7 @@ def clean(name: bytes, sanitize: bool = True) -> str:
         return name.decode("ascii")
     text = name.decode("utf-8", "replace")
     if not sanitize:
-        return "".join(c for c in text if c >= " " and c not in "\x7f" + REPLACEMENT)
+        return CONTROLS.sub("", text)
     text = SPACES.sub("_", text).replace("/", "-")
     text = DIRT.sub("", text)
     return "".join(c for c in text if c < "\x80" or (c.isprintable() and c != REPLACEMENT))
@@ -118,7 +119,7 @@ def _section(tags: bytes) -> tuple[list[tuple[str, str]], bool]:
     found, good = [], True
     for item in tags.decode("utf-8", "replace").split(","):
         text = item.strip(" \t").removeprefix("#")
-        key, _, value = text.partition(":" if ":" in text else "=")
+        key, value = split_tag(text)
         if key:
             found.append((key, value))
         elif text:
@@ -126,7 +127,18 @@ def _section(tags: bytes) -> tuple[list[tuple[str, str]], bool]:
     return found, good
 
 
-def normal_tags(section: bytes) -> tuple[str, ...]:
-    """Tags of a DogStatsD section in normal form, bad ones left out."""
-    pairs, _ = _section(section)
+def split_tag(text: str) -> tuple[str, str]:
+    """Split ``k:v``, or ``k=v`` where there is no colon; a bare tag has no value."""
+    key, _, value = text.partition(":" if ":" in text else "=")
+    return key, value
+
+
+def normal_tags(section: bytes) -> tuple[tuple[str, ...], bool]:
+    """Tags of a DogStatsD section in normal form; False where one had no key."""
+    pairs, good = _section(section)
+    return normal(pairs), good
+
+
+def normal(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Write keys and values as tags are compared: sorted and unique."""
     return tuple(sorted({f"{key}:{value}" if value else key for key, value in pairs}))

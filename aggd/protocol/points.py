@@ -8,12 +8,12 @@ reason and a message that quotes what was found.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from aggd.errors import ProtocolError
-from aggd.protocol.lines import LARGEST, SMALLEST_RATE, TYPES, Sample
-from aggd.protocol.names import clean, normal_tags
-from aggd.protocol.times import parse_time
+from aggd.protocol.names import clean, normal, split_tag
+from aggd.protocol.samples import LARGEST, SMALLEST_RATE, TYPES, Sample
+from aggd.protocol.times import TIMES, parse_time
 
 WORDS = {
     "counter": "c",
@@ -26,13 +26,18 @@ WORDS = {
 KINDS = {**WORDS, **{letters: letters for letters in TYPES.values()}}
 KEYS = ("name", "value", "timestamp", "type", "tags", "sample_rate")
 KNOWN = frozenset(KEYS)
-REMEMBERED = 1 << 12  # names, and times, remembered within one body
+REMEMBERED = 1 << 12  # names, and sets of tags, remembered within one body
+EXACT = 1 << 53  # below it a float that is whole is one integer only
+QUOTED = 60  # characters of a wrong value in a message
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Rejected(NamedTuple):
     """A point that was refused; `index` is its place in the body."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     reason: str
     message: str
 
@@ -61,38 +66,30 @@ def points(
 
 
 class _Reader:
-    """Reads points; remembers names, times and tags that repeat."""
+    """Reads points; remembers names and tags, which repeat."""
 
     def __init__(self, sanitize_names: bool) -> None:
         self._sanitize = sanitize_names
         self._names: dict[str, str] = {}
-        self._times: dict[object, float] = {}
-        self._tags: dict[tuple[tuple[str, object], ...], tuple[str, ...]] = {}
+        self._tags: dict[tuple[tuple[object, object], ...], tuple[str, ...]] = {}
 
     def point(self, point: object) -> Sample:
-        """Read one point, or raise ProtocolError."""
+        """Read one point, or raise ProtocolError; null is as good as absent."""
         if not isinstance(point, dict):
             raise ProtocolError("bad_point", f"a point is an object, got {_shown(point)}")
         if not point.keys() <= KNOWN:
-            unknown = min(str(key) for key in point.keys() - KNOWN)
-            raise ProtocolError(
-                "unknown_field", f"unknown field {unknown[:60]!r}; a point has {', '.join(KEYS)}"
-            )
-        kind = KINDS.get(point.get("type", "timer")) if _hashable(point.get("type")) else None
-        if kind is None:
-            raise ProtocolError(
-                "bad_type", f"type must be one of {', '.join(WORDS)}, got {_shown(point['type'])}"
-            )
-        time = point.get("timestamp")
-        rate = point.get("sample_rate", 1.0)
+            raise _unknown(next(key for key in point if key not in KNOWN))
+        get = point.get
+        time, tags, rate = get("timestamp"), get("tags"), get("sample_rate")
+        kind = _kind(get("type"))
         return Sample(
-            self._name(point.get("name")),
-            self._tags_of(point["tags"]) if point.get("tags") else (),
+            self._name(get("name")),
+            () if tags is None else self._tags_of(tags),
             kind,
-            (_member(point.get("value")) if kind == "s" else _number(point.get("value")),),  # type: ignore[arg-type]
+            (_member(get("value")) if kind == "s" else _number(get("value")),),
             " ",
-            1.0 if rate == 1.0 and rate is not True else _rate(rate),
-            None if time is None else self._time(time),
+            1.0 if rate is None else _rate(rate),
+            None if time is None else _seconds(time),
         )
 
     def _name(self, name: object) -> str:
@@ -106,59 +103,36 @@ class _Reader:
             _remember(self._names, name, cleaned)
         return cleaned
 
-    def _time(self, value: object) -> float:
-        if not isinstance(value, str | int | float):
-            raise ProtocolError("bad_timestamp", f"timestamp is {_shown(value)}, not a time")
-        found = self._times.get(value) if value is not True else None
-        if found is None:
-            try:
-                found = parse_time(value)
-            except ValueError as error:
-                raise ProtocolError("bad_timestamp", f"timestamp: {error}") from None
-            _remember(self._times, value, found)
-        return found
-
     def _tags_of(self, tags: object) -> tuple[str, ...]:
-        if isinstance(tags, list):
-            pairs: tuple[tuple[str, object], ...] = tuple((str(tag), None) for tag in tags)
-            good = all(isinstance(tag, str) for tag in tags)
-        else:
-            good = isinstance(tags, dict)
-            pairs = tuple(tags.items()) if isinstance(tags, dict) else ()
-        if not good or not all(_hashable(value) for _, value in pairs):
-            raise ProtocolError(
-                "bad_tags", f'tags must be like {{"env": "prod"}}, got {_shown(tags)}'
-            )
-        found = self._tags.get(pairs)
+        if not isinstance(tags, dict):
+            return normal(_listed(tags))
+        given = tuple(tags.items())
+        try:
+            found = self._tags.get(given)
+        except TypeError:
+            raise _bad_tags(tags) from None
         if found is None:
-            found = _normal(pairs)
-            _remember(self._tags, pairs, found)
+            found = normal(_pair(key, value) for key, value in given)
+            if all(isinstance(value, str) for _, value in given):  # 1, 1.0 and True are one key
+                _remember(self._tags, given, found)
         return found
 
 
-def _remember(memory: dict, key: object, value: object) -> None:  # type: ignore[type-arg]
+def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
     if len(memory) >= REMEMBERED:
         memory.clear()
     memory[key] = value
 
 
-def _hashable(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float)
-
-
-def _normal(pairs: Sequence[tuple[str, object]]) -> tuple[str, ...]:
-    """Tags in normal form; a bare tag has no value, true and numbers are written out."""
-    found: set[str] = set()
-    for key, value in pairs:
-        if isinstance(value, bool):
-            value = str(value).lower()
-        if value is None:
-            found.update(normal_tags(key.encode("utf-8", "replace").replace(b",", b"_")))
-        elif key and not {",", ":"} & set(key):
-            found.add(f"{key}:{value}" if value != "" else key)
-        else:
-            raise ProtocolError("bad_tags", f"a tag's key must be text without , or :, got {key!r}")
-    return tuple(sorted(found))
+def _kind(name: object) -> str:
+    if name is None:
+        return KINDS["timer"]
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise ProtocolError(
+            "bad_type", f"type must be one of {', '.join(WORDS)}, got {_shown(name)}"
+        )
+    return kind
 
 
 def _number(value: object) -> float:
@@ -167,15 +141,18 @@ def _number(value: object) -> float:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST:
         return float(value)
-    raise ProtocolError("bad_value", f"value must be a finite number, got {_shown(value)}")
+    raise ProtocolError(
+        "bad_value", f"value must be a finite number, up to {LARGEST:g}, got {_shown(value)}"
+    )
 
 
 def _member(value: object) -> bytes:
-    if isinstance(value, str) and value:
-        return value.encode("utf-8", "replace")
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
-        return str(value).encode()
-    raise ProtocolError("bad_value", f"a set's value must be text or a number, got {_shown(value)}")
+    text = _text(value)
+    if not text:
+        raise ProtocolError(
+            "bad_value", f"a set's value must be text or a number, got {_shown(value)}"
+        )
+    return text.encode("utf-8", "replace")
 
 
 def _rate(rate: object) -> float:
@@ -186,6 +163,61 @@ def _rate(rate: object) -> float:
     )
 
 
+def _seconds(value: object) -> float:
+    try:
+        return parse_time(value if isinstance(value, str | int | float) else "")
+    except ValueError:
+        message = f"timestamp must be {TIMES}, got {_shown(value)}"
+        raise ProtocolError("bad_timestamp", message) from None
+
+
+def _listed(tags: object) -> list[tuple[str, str]]:
+    """Read tags given as ``["env:prod", "canary"]``."""
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise _bad_tags(tags)
+    return [_pair(*split_tag(tag.strip(" \t"))) for tag in tags]
+
+
+def _pair(key: object, value: object) -> tuple[str, str]:
+    """Key and value as a line would write them; null makes a bare tag."""
+    if value is None or isinstance(value, bool):
+        text: str | None = "" if value is None else str(value).lower()
+    else:
+        text = _text(value)
+    if not isinstance(key, str) or text is None:
+        raise ProtocolError("bad_tags", f"a tag's value must be text, got {_shown(value)}")
+    if not key.strip(" \t") or "," in key or ":" in key:
+        raise ProtocolError("bad_tags", f"a tag's key is text without , and :, got {_shown(key)}")
+    return split_tag(f"{key}:{text}".strip(" \t").encode("utf-8", "replace").decode())
+
+
+def _text(value: object) -> str | None:
+    """Text, or a number as text; 1 and 1.0 are one number in JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -LARGEST <= value <= LARGEST:
+        return None
+    return str(int(value) if value % 1 == 0 and abs(value) < EXACT else value)
+
+
+def _unknown(key: object) -> ProtocolError:
+    message = f"unknown field {_shown(key)}; a point has {', '.join(KEYS)}"
+    return ProtocolError("unknown_field", message)
+
+
+def _bad_tags(tags: object) -> ProtocolError:
+    return ProtocolError("bad_tags", f'tags must be like {{"env": "prod"}}, got {_shown(tags)}')
+
+
 def _shown(value: object) -> str:
+    """Quote a value as JSON; a list or an object may be deep, so not what is in it."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        return f"an integer beyond {LARGEST:g}"  # Python refuses to write one of 4,301 digits
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."

@@ -5,11 +5,11 @@ import struct
 
 import numpy as np
 import pytest
-from aggd.ingest.fastlane import FastLane
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggd.ingest.column import Column
+from aggd.ingest.fastlane import FastLane
 from aggd.protocol.lines import LARGEST, LineParser
 from tests.conformance.lanes import Lanes
 from tests.conformance.vectors import taken
