@@ -231,6 +231,7 @@ def _merge_block(pieces: list[_Piece], start: int, rows: int, size: int | None) 
         np.concatenate(column) for column in zip(*pieces, strict=True)
     )
     row = np.repeat(label - np.int32(start), length)
+    weight = weight.astype(np.float64, copy=False)  # frames keep narrower ones
     return _compressed(Digests(*arrange(row, mean, weight, atom, rows)), size)
 
 
@@ -279,9 +280,8 @@ def select(digests: Digests, rows: NDArray[np.intp]) -> Digests:
 
 def _take(digests: Digests, start: Index, length: Index) -> Digests:
     place = ragged.expand(start, length)
-    return Digests(
-        ragged.offsets(length), digests.mean[place], digests.weight[place], digests.atom[place]
-    )
+    weight = digests.weight[place].astype(np.float64, copy=False)
+    return Digests(ragged.offsets(length), digests.mean[place], weight, digests.atom[place])
 
 
 def exact(digests: Digests) -> Bools:
