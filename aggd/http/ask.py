@@ -7,7 +7,7 @@ from msgspec import UNSET
 from aggd.errors import RequestError
 from aggd.http.params import Aggregate, Matching, SeriesList, Stats, Windowed
 from aggd.http.service import Service
-from aggd.query import answer
+from aggd.query import answer, catalogue
 from aggd.query.answer import Listing, Scope
 from aggd.query.scope import Window
 from aggd.store.series import Kind
@@ -92,7 +92,7 @@ def aggregate(service: Service, question: Aggregate) -> Answer:
 
 def series(service: Service, question: SeriesList) -> Answer:
     """Answer ``GET /api/v1/series``."""
-    return answer.series_list(
+    return catalogue.page(
         service.registry,
         question.match,
         question.tags,

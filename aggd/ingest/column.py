@@ -26,8 +26,25 @@ USED, ODD, ODD_USED, LINES, DATAGRAMS, BYTES, KEYS, TOO_LONG = range(8)
 class Column:
     """Room for samples and set-aside lines, allocated once and used again.
 
+    Parameters
+    ----------
+    rows : int
+        Samples it has room for.
+    odd_bytes : int
+        Bytes of set-aside lines it has room for.
+
     Attributes
     ----------
+    lines : int
+        Lines that became rows; those set aside count when they are read.
+    odd_count : int
+        Lines, or datagrams, set aside.
+    datagrams, bytes : int
+        Datagrams received, and their bytes.
+    keys : int
+        Keys that the lane had numbered when it handed this column over.
+    too_long : int
+        Lines that were too long to be set aside, and are lost.
     lane : int
         Whose keys the rows are.
     start : float
@@ -57,27 +74,22 @@ class Column:
 
     @property
     def lines(self) -> int:
-        """Lines that became rows; those set aside count when they are read."""
         return int(self.state[LINES])
 
     @property
     def odd_count(self) -> int:
-        """Lines, or datagrams, set aside."""
         return int(self.state[ODD])
 
     @property
     def datagrams(self) -> int:
-        """Datagrams received."""
         return int(self.state[DATAGRAMS])
 
     @property
     def keys(self) -> int:
-        """Keys that the lane had numbered when it handed this column over."""
         return int(self.state[KEYS])
 
     @property
     def too_long(self) -> int:
-        """Lines that were too long to be set aside, and are lost."""
         return int(self.state[TOO_LONG])
 
     def reset(self) -> None:
@@ -85,7 +97,20 @@ class Column:
         self.state[:] = 0
 
     def set_aside(self, line: bytes, sender: bytes) -> bool:
-        """Keep a line, or a datagram, for the slow lane; False where there is no room."""
+        """Keep a line, or a datagram, for the slow lane.
+
+        Parameters
+        ----------
+        line : bytes
+            As it came.
+        sender : bytes
+            Socket address as the kernel packs it, up to 28 bytes; empty where unknown.
+
+        Returns
+        -------
+        bool
+            False where there is no room.
+        """
         state = self.state
         lines, used = int(state[ODD]), int(state[ODD_USED])
         if lines == ODD_LINES or used + len(line) > self.odd.size:
@@ -101,7 +126,13 @@ class Column:
         return True
 
     def odd_lines(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Rows before each set-aside line, the line, and its sender's socket address."""
+        """Walk over what was set aside.
+
+        Yields
+        ------
+        tuple of (int, bytes, bytes)
+            Rows before the line, the line, and its sender's socket address.
+        """
         count = int(self.state[ODD])
         odd = self.odd[: int(self.state[ODD_USED])].tobytes()
         ends = self.odd_start[: count + 1].tolist()
@@ -111,12 +142,22 @@ class Column:
 
     @property
     def bytes(self) -> int:  # last, because it hides the type from what follows
-        """Bytes of those datagrams."""
         return int(self.state[BYTES])
 
 
 def sender_text(raw: bytes) -> str:
-    """A socket address as the kernel packs it, for people: ``127.0.0.1:40312``."""
+    """Write a socket address for people.
+
+    Parameters
+    ----------
+    raw : bytes
+        As the kernel packs it.
+
+    Returns
+    -------
+    str
+        Such as ``127.0.0.1:40312``; empty for an address of another family.
+    """
     family = int.from_bytes(raw[:2], "little")
     port = int.from_bytes(raw[2:4], "big")
     if family == socket.AF_INET:

@@ -25,15 +25,15 @@ Pool = LifoQueue[Column]  # the last one back is the first one out: few pages st
 
 COLUMNS = 8  # of a lane: two million rows between the socket and the fold
 DRAINS = 50  # slices after the end in which a sender that never stops is still heard
-SLICE = 0.1  # seconds after which a column is handed over however little it holds
+SLICE = 0.25  # seconds after which a column is handed over however little it holds
 
 
 class Lane(Protocol):
     """The compiled lane, as a receiving thread drives it."""
 
-    def receive(self, sockets: list[int], column: Column, until: float, pause_us: int) -> bool:
-        """Fill a column until it is full or the monotonic clock reaches `until`."""
-        ...
+    def receive(
+        self, sockets: list[int], column: Column, until: float, pause_us: int
+    ) -> bool: ...  # True where the column is full, False where the time `until` has come
 
     def stop(self) -> None:
         """Make ``receive`` take what the kernel holds and return."""
@@ -41,7 +41,18 @@ class Lane(Protocol):
 
 
 def pool(columns: int = COLUMNS) -> Pool:
-    """Columns to go round between one receiver and the fold thread."""
+    """Make columns to go round between one receiver and the fold thread.
+
+    Parameters
+    ----------
+    columns : int
+        How many.
+
+    Returns
+    -------
+    Pool
+        All of them free.
+    """
     free: Pool = LifoQueue()
     for _ in range(columns):
         free.put(Column())
@@ -66,11 +77,25 @@ class Fold:
         self.thread = Thread(target=self._run, name="aggd-fold", daemon=True)
 
     def put(self, column: Column, home: Pool) -> None:
-        """Hand over a column, which goes back to `home` when it is recorded."""
+        """Hand over a column.
+
+        Parameters
+        ----------
+        column : Column
+            Not to be touched by the caller any more.
+        home : Pool
+            Where it goes back to when it is recorded.
+        """
         self._queue.put((column, home))
 
     def waiting(self) -> int:
-        """Columns not taken up yet."""
+        """Count the columns not taken up yet.
+
+        Returns
+        -------
+        int
+            A snapshot; the fold thread goes on.
+        """
         return self._queue.qsize()
 
     def finish(self) -> None:
@@ -96,12 +121,20 @@ class Receiver:
     ----------
     number : int
         Of the lane, as the columns say it.
+    lane : Lane
+        Driven by this thread alone.
+    sockets : list of int
+        Numbers of bound datagram sockets.
+    fold : Fold
+        Where full columns go.
     interval : int
         Seconds; no column crosses a boundary of it.
     wall, monotonic : callable
         Seconds since the epoch; seconds of CLOCK_MONOTONIC.
     pause_us : int
         Sleep after a batch that was less than half full.
+    failed : callable
+        Takes the exception that ended the thread, which is always a bug.
     """
 
     def __init__(

@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aggd.query.search import Run, runs_of
 from aggd.query.selection import Selection
-from aggd.query.stats import Column, Run, affordable, columns, find_exact, runs_of
+from aggd.query.stats import Column, affordable, columns, find_exact
 from aggd.store.frame import Floats, Frame
 from aggd.store.merge import gather
 

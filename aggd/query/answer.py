@@ -4,10 +4,8 @@ Every answer says which window it is about, how fine the frames were, and
 whether its percentiles are exact.
 """
 
-import base64
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from heapq import nsmallest
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +16,7 @@ from aggd.query import aggregate as buckets
 from aggd.query.aggregate import Buckets, Fill, Span
 from aggd.query.scope import Past, Window, groups, pick, reach
 from aggd.query.selection import Group, select, tag_map
-from aggd.query.stats import STATISTICS, check, percentile, summarise
+from aggd.query.stats import STATISTICS, check, percentile, percentiles, summarise
 from aggd.store.rollup import History
 from aggd.store.series import Kind, Registry, Series
 from aggd.units import format_duration
@@ -53,27 +51,27 @@ def named(p: float) -> str:
 
 
 def stats(
-    registry: Registry, history: History, name: str, percentiles: Sequence[float], scope: Scope
+    registry: Registry, history: History, name: str, asked: Sequence[float], scope: Scope
 ) -> Answer:
     """Statistics of all series of one name, merged or by tags."""
     kind, series = pick(registry, name, scope.tags, scope.kind)
-    asked = [named(p) for p in percentiles]
-    for word in asked:
+    words = [named(p) for p in asked]
+    for word in words:
         check(word, kind, "percentiles")
     past = reach(history, scope.window, scope.now)
     found = groups(series, scope.by, merge=True)
     if scope.by:
-        return {"name": name, "series": _summaries(registry, past, found, asked, scope.now)}
+        return {"name": name, "series": _summaries(registry, past, found, words, scope.now)}
     if not found:
         found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
-    return _summaries(registry, past, found, asked, scope.now)[0]
+    return _summaries(registry, past, found, words, scope.now)[0]
 
 
 def matching(
     registry: Registry,
     history: History,
     match: str,
-    percentiles: Sequence[float],
+    asked: Sequence[float],
     scope: Scope,
     listing: Listing,
 ) -> Answer:
@@ -88,8 +86,8 @@ def matching(
     ]
     past = reach(history, scope.window, scope.now)
     every = _sorted(registry, past, every, listing.sort, scope.now)
-    asked = [named(p) for p in percentiles]
-    rows = _summaries(registry, past, every[: listing.limit], asked, scope.now)
+    words = [named(p) for p in asked]
+    rows = _summaries(registry, past, every[: listing.limit], words, scope.now)
     return {"series": rows, "truncated": len(every) > listing.limit}
 
 
@@ -133,12 +131,15 @@ def _rows(
         labels, columns, searched = summarise(
             past.frames, past.fine, selection, ["count", *names], past.seconds
         )
-        estimated = [name for name in names if percentile(name) is not None]
+        values = zip(*(column.values.tolist() for column in columns.values()), strict=True)
+        exact = np.logical_and.reduce([column.exact for column in columns.values()]).tolist()
+        estimated = percentiles(names)
+        errors = np.array([columns[name].rank_error for name in estimated]).T.tolist()
         for row, label in enumerate(labels.tolist()):
             rows[places[label]] = _Row(
-                {name: _plain(float(column.values[row])) for name, column in columns.items()},
-                all(column.exact[row] for column in columns.values()),
-                {name: float(columns[name].rank_error[row]) for name in estimated},
+                dict(zip(columns, map(_plain, next(values)), strict=True)),
+                exact[row],
+                dict(zip(estimated, errors[row], strict=True)) if estimated else {},
                 searched,
             )
     if "last" in asked:
@@ -151,7 +152,7 @@ def _has(kind: Kind, word: str) -> bool:
 
 
 def _plain(value: float) -> float | None:
-    if not np.isfinite(value):
+    if not isfinite(value):
         return None
     return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
@@ -274,53 +275,3 @@ def parallel(rows: Sequence[Answer]) -> Answer:
     """Objects as parallel lists; None where one lacks a key."""
     keys = dict.fromkeys(key for row in rows for key in row)
     return {key: [row.get(key) for row in rows] for key in keys}
-
-
-def series_list(
-    registry: Registry,
-    match: str,
-    tags: Sequence[str],
-    kind: Kind | None,
-    limit: int,
-    cursor: str | None,
-) -> Answer:
-    """Names, kinds and tags, in that order, from a cursor on."""
-    after = _after(cursor)
-    every: Iterable[Series] = registry.find(match, tags, kind)
-    if after is not None:
-        every = (series for series in every if _key(series) > after)
-    page = nsmallest(limit + 1, every, key=_key)
-    more = len(page) > limit
-    return {
-        "series": [
-            {
-                "name": series.name,
-                "kind": series.kind.word,
-                "tags": tag_map(series.tags),
-                "first_seen": format_time(series.first_seen),
-                "last_seen": format_time(series.last_seen),
-            }
-            for series in page[:limit]
-        ],
-        "cursor": _cursor(_key(page[limit - 1])) if more else None,
-    }
-
-
-def _key(series: Series) -> tuple[str, int, list[str]]:
-    return series.name, int(series.kind), list(series.tags)
-
-
-def _cursor(key: tuple[str, int, list[str]]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
-
-
-def _after(cursor: str | None) -> tuple[str, int, list[str]] | None:
-    if cursor is None:
-        return None
-    try:
-        name, kind, tags = json.loads(base64.urlsafe_b64decode(cursor))
-        return str(name), int(kind), [str(tag) for tag in tags]
-    except (ValueError, TypeError, RecursionError):
-        raise RequestError(
-            "bad_cursor", "cursor must be the cursor of the answer before", "cursor"
-        ) from None

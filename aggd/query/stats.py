@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggd.errors import RequestError
+from aggd.query.search import Run, runs_of, search
 from aggd.query.selection import Selection
 from aggd.sketch import digest, distinct, moments
-from aggd.sketch.digest import Digests
 from aggd.store.frame import Counters, Floats, Frame, Gauges, Ids, Sets, Timers
 from aggd.store.merge import gather
 from aggd.store.series import Kind
@@ -29,9 +29,7 @@ STATISTICS = {
     Kind.TIMER: ("count", "sum", "rate", "mean", "median", "std", "min", "max"),
     Kind.SET: ("count", "unique"),
 }
-ROUNDING = 1e-9  # of sums of weights such as 1 / 0.3
 EXACT_LOOKUPS = 4096  # rows of frames searched for an exact percentile: some 10 ms
-BRACKETS = (0.002, 0.016, 0.128, 1.0)  # ranks around the digest's estimate that are searched
 
 
 class Column(NamedTuple):
@@ -168,7 +166,7 @@ def summarise(
     parts = ((frame, 0) for frame in frames)
     section = gather(parts, selection.kind, selection.ids, selection.labels, keep=False)
 
-    def runs(label: int) -> list["Run | None"]:
+    def runs(label: int) -> list[Run | None]:
         ids = selection.ids[selection.labels == label]
         return [run for frame in fine or () for run in runs_of(frame.timers, ids)]
 
@@ -184,7 +182,7 @@ def affordable(fine: Sequence[Frame], selection: Selection) -> bool:
 
 
 def find_exact(
-    section: Section, names: Sequence[str], runs: Callable[[int], list["Run | None"]]
+    section: Section, names: Sequence[str], runs: Callable[[int], list[Run | None]]
 ) -> Known | None:
     """Percentiles among `names` from the samples; None where the digests are exact anyway.
 
@@ -203,130 +201,3 @@ def find_exact(
             known.values[i] = search(kept, section.select(np.array([i])), q)
     known.rows[:] &= ~np.isnan(known.values).any(axis=1)
     return known._replace(values=known.values[:, place])
-
-
-class Run(NamedTuple):
-    """Samples of one series in one frame, ascending; `weight` is None where all weigh 1."""
-
-    value: Floats
-    weight: Floats | None
-
-
-def runs_of(timers: Timers, ids: Ids) -> list[Run | None]:
-    """Samples of some series in a frame; None for those that are no longer known."""
-    runs: list[Run | None] = []
-    for series, row in zip(ids.tolist(), timers.series.searchsorted(ids).tolist(), strict=True):
-        if row == timers.series.size or timers.series[row] != series:
-            continue
-        source, a, b = timers.points, 0, 0
-        if source is not None:
-            a, b = int(source.offset[row]), int(source.offset[row + 1])
-        if source is None or a == b:
-            source = timers.digests
-            a, b = int(source.offset[row]), int(source.offset[row + 1])
-            if not source.atom[a:b].all():
-                runs.append(None)
-                continue
-        ones = timers.moments.count[row] == b - a
-        runs.append(Run(source.mean[a:b], None if ones else source.weight[a:b]))
-    return runs
-
-
-def search(runs: Sequence[Run], row: Timers, q: Floats) -> Floats:
-    """Exact quantiles of sorted runs, found near those of their digest.
-
-    Only the samples between two bracketing values are ordered; those below and
-    above count by their weight.  A bracket that misses its rank is widened.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        All samples.
-    row : Timers
-        One row, with the digest of the same samples.
-    q : ndarray of float64, shape (k,)
-        Fractions in [0, 1].
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        numpy's linear quantiles of the samples, weights counting as repeats; NaN
-        where the samples are not those of the row.
-    """
-    m = row.moments
-    out = np.full(q.size, np.nan)
-    missing = np.arange(q.size)
-    for width in BRACKETS:
-        asked = np.concatenate([q[missing] - width, q[missing] + width]).clip(0, 1)
-        edges = digest.quantile(row.digests, m.low, m.high, asked)[0].reshape(2, -1)
-        out[missing] = _between(runs, float(m.count[0]), edges[0], edges[1], q[missing])
-        missing = np.flatnonzero(np.isnan(out))
-        if not missing.size:
-            break
-    return out
-
-
-def _between(runs: Sequence[Run], count: float, low: Floats, high: Floats, q: Floats) -> Floats:
-    """Quantiles whose two order statistics lie in ``[low, high]``, the others NaN."""
-    edges = np.concatenate([low, np.nextafter(high, np.inf)])
-    cuts = np.array([run.value.searchsorted(edges) for run in runs])
-    first, last = cuts[:, : q.size], cuts[:, q.size :]
-    plain = all(run.weight is None for run in runs)
-    below = first.sum(axis=0, dtype=np.float64) if plain else _weight_below(runs, first)
-    out = np.full(q.size, np.nan)
-    for k in range(q.size):
-        ends = zip(runs, first[:, k].tolist(), last[:, k].tolist(), strict=True)
-        inside = [(run, a, b) for run, a, b in ends if a < b]
-        if not inside:
-            continue
-        value = np.concatenate([run.value[a:b] for run, a, b in inside])
-        if plain:
-            out[k] = _ranked(value, float(q[k]) * (count - 1) - float(below[k]))
-        else:
-            weight = np.concatenate([_weights(*piece) for piece in inside])
-            out[k] = _weighted(value, weight, float(below[k]), count, float(q[k]))
-    return out
-
-
-def _weights(run: Run, a: int, b: int) -> Floats:
-    return np.ones(b - a) if run.weight is None else run.weight[a:b]
-
-
-def _weight_below(runs: Sequence[Run], first: NDArray[np.intp]) -> Floats:
-    below = np.zeros(first.shape[1])
-    for run, places in zip(runs, first, strict=True):
-        below += np.append(0.0, np.cumsum(_weights(run, 0, run.value.size)))[places]
-    return below
-
-
-def _ranked(value: Floats, rank: float) -> float:
-    """The value at a fractional rank, as numpy interpolates it; NaN beyond the ends."""
-    left = int(rank // 1)
-    right = left + (rank > left)
-    if left < 0 or right >= value.size:
-        return np.nan
-    ordered = np.partition(value, (left, right))
-    rise, part = ordered[right] - ordered[left], rank - left
-    return float(ordered[left] + rise * part if part < 0.5 else ordered[right] - rise * (1 - part))
-
-
-def _weighted(value: Floats, weight: Floats, below: float, count: float, q: float) -> float:
-    """Quantile of samples of which `below` lie under these, NaN where it isn't among them."""
-    order = np.argsort(value, kind="stable")
-    value, weight = value[order], weight[order]
-    above = count - below - float(weight.sum())
-    if abs(above) < ROUNDING * count:
-        above = 0.0
-    rank = q * max(count - 1, 0.0)
-    if rank < below or (rank + 1 > count - above and above > 0):
-        return np.nan
-    means = np.concatenate([value[:1], value, value[-1:]])
-    weights = np.concatenate([[below], weight, [max(above, 0.0)]])
-    used = weights > 0
-    atoms = Digests(
-        np.array([0, int(used.sum())]),
-        means[used],
-        weights[used],
-        np.ones(int(used.sum()), np.bool_),
-    )
-    return float(digest.quantile(atoms, value[:1], value[-1:], np.array([q]))[0, 0])

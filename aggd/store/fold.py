@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aggd.sketch import digest, distinct
+from aggd.sketch import digest, distinct, ragged
 from aggd.store.frame import (
     NO_COUNTERS,
     NO_GAUGES,
@@ -90,8 +90,8 @@ def fold(
 def fold_counters(samples: Samples) -> tuple[Counters, int]:
     """Add up value/rate; a series whose sum would pass LARGEST is refused."""
     series, (row,) = number([samples.series])
-    count = np.bincount(row, weights=samples.weight, minlength=series.size)
-    total = np.bincount(row, weights=samples.value * samples.weight, minlength=series.size)
+    count = ragged.sums(row, samples.weight, series.size)
+    total = ragged.sums(row, samples.value * samples.weight, series.size)
     good = np.abs(total) <= LARGEST
     if good.all():
         return Counters(series, count, total), 0

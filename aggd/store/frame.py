@@ -178,6 +178,42 @@ def columns(value: object) -> Iterator[NDArray[np.generic]]:
             yield from columns(getattr(value, field.name))
 
 
+def packed(frame: Frame) -> Frame:
+    """The same frame in less memory: counts, weights and offsets as narrow as they are exact.
+
+    A frame is packed when its slot closes, and widened where it is merged or read: of
+    100k timers with some six samples each, 17.5 MB become 11.
+    """
+    timers = frame.timers
+    thin = replace(
+        timers,
+        samples=_narrow(timers.samples),
+        moments=timers.moments._replace(count=_narrow(timers.moments.count)),
+        digests=_packed(timers.digests),
+        points=None if timers.points is None else _packed(timers.points),
+    )
+    return replace(frame, timers=thin)
+
+
+def _packed(digests: Digests) -> Digests:
+    offset = digests.offset
+    if not digests.mean.size:
+        offset = np.broadcast_to(np.int64(0), offset.size)  # one number, however many rows
+    elif digests.mean.size < np.iinfo(np.int32).max:
+        offset = offset.astype(np.int32)
+    return replace(digests, offset=offset, weight=_narrow(digests.weight))
+
+
+def _narrow(values: Floats) -> Floats:
+    """The narrowest floats that hold all of these exactly."""
+    for narrower in (np.float16, np.float32):
+        with np.errstate(over="ignore"):
+            found = values.astype(narrower)
+        if (found == values).all():
+            return found  # type: ignore[return-value]
+    return values
+
+
 def frozen(frame: Frame) -> Frame:
     """Close all columns to writing: what makes frames safe to share."""
     for column in columns(frame):

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aggd.sketch import digest, distinct, moments
+from aggd.sketch import digest, distinct, moments, ragged
 from aggd.sketch.digest import Digests
 from aggd.store.frame import (
     NO_COUNTERS,
@@ -144,7 +144,7 @@ def merge_counters(parts: Iterable[Part[Counters]]) -> Counters:
 
 def _add(rows: list[Index], columns: list[Floats], size: int) -> Floats:
     row = rows[0] if len(rows) == 1 else np.concatenate(rows)
-    return np.bincount(row, weights=np.concatenate(columns), minlength=size)
+    return ragged.sums(row, np.concatenate(columns), size)
 
 
 def merge_gauges(parts: Iterable[Part[Gauges]]) -> Gauges:

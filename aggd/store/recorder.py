@@ -12,7 +12,6 @@ from threading import Lock
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aggd.errors import ProtocolError
 from aggd.ingest.column import Column, sender_text
@@ -302,7 +301,9 @@ class Recorder:
 
 def _spliced(samples: Samples, at: Sequence[int], more: Samples) -> Samples:
     """Put samples read from set-aside lines back in their place."""
-    columns: list[NDArray[np.generic]] = [
-        np.insert(a, at, b) for a, b in zip(samples[:3], more[:3], strict=True)
-    ]
-    return Samples(columns[0], columns[1], columns[2], samples.time)
+    return Samples(
+        np.insert(samples.series, at, more.series),
+        np.insert(samples.value, at, more.value),
+        np.insert(samples.weight, at, more.weight),
+        samples.time,
+    )

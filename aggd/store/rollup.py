@@ -7,13 +7,13 @@ rolls up when its slot is over.  What is older is in both, so a late point is
 added to every tier that has closed its slot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import NamedTuple
 
 from aggd.sketch import digest
 from aggd.store.fold import OPEN_SIZE
-from aggd.store.frame import Frame
+from aggd.store.frame import Frame, frozen, packed
 from aggd.store.merge import merge
 from aggd.store.ring import Held, Ring, crowd, held
 
@@ -68,6 +68,12 @@ class History:
         Budgets in bytes: of all frames, and of the samples kept beside digests.
     now : float
         Seconds since the epoch; slots that ended before count as closed.
+
+    Attributes
+    ----------
+    gather_soon : callable
+        Called where parts have gathered; ``gather`` itself, or what lets another
+        thread call it.
     """
 
     def __init__(
@@ -79,6 +85,8 @@ class History:
         self.frames_memory = frames_memory
         self.samples_memory = samples_memory
         self.evicted = [0] * len(self.tiers)  # slots that left for want of memory
+        self.gather_soon: Callable[[], object] = self.gather
+        self._crowds: set[tuple[int, int]] = set()
         self._lock = Lock()
         self._merging = Lock()
 
@@ -99,15 +107,28 @@ class History:
         """Add a frame of the finest tier; False where it is older than all that is kept."""
         with self._lock:
             taken = self._place(held(frame, 1))
-            work = self._crowded(frame.start)
+            crowds = [
+                (tier, start) for tier, start, items in self._slots(frame.start) if crowd(items)
+            ]
+            self._crowds.update(crowds)
             self._shed()
-        if work and self._merging.acquire(blocking=False):
-            try:
-                for merges in work:
-                    self._merge(merges)
-            finally:
-                self._merging.release()
+        if crowds:
+            self.gather_soon()
         return taken
+
+    def gather(self) -> None:
+        """Merge parts where many have gathered, so that readers find few."""
+        with self._merging:
+            while self._crowds:
+                tier, start = self._crowds.pop()
+                while items := crowd(self.rings[tier].at(start)):
+                    self._merge(Merges(tier, start, items))
+
+    def _slots(self, time: int) -> Iterator[tuple[int, int, tuple[Held, ...]]]:
+        """The slot of each tier that holds a time, and what is in it."""
+        for tier, ring in enumerate(self.rings):
+            start = time - time % ring.width
+            yield tier, start, ring.at(start)
 
     def _place(self, item: Held) -> bool:
         taken = here = False
@@ -140,15 +161,6 @@ class History:
             for item in gone:
                 self._put(above, _lifted(item, above.width)._replace(parts=1))
 
-    def _crowded(self, start: int) -> list[Merges]:
-        work = []
-        for i, ring in enumerate(self.rings):
-            slot = start - start % ring.width
-            items = crowd(ring.at(slot))
-            if items:
-                work.append(Merges(i, slot, items))
-        return work
-
     def _merge(self, merges: Merges) -> None:
         """Merge frames of one slot, which stay in place until they are one."""
         ring, start, items = merges
@@ -161,6 +173,8 @@ class History:
             size=digest.K if whole else OPEN_SIZE,
             keep=ring == 0,
         )
+        if whole:
+            frame = frozen(packed(frame))
         with self._lock:
             parts = 0 if whole else sum(item.parts for item in items)
             self.rings[ring].swap(start, items, held(frame, parts))

@@ -81,7 +81,8 @@ class Registry:
         self.tags_dropped = 0  # tags over a limit
         self._ids: dict[tuple[Kind, str, Tags], int] = {}
         self._keys: list[tuple[Kind, str, Tags]] = []
-        self._named: dict[str, list[int]] = {}
+        self._last: dict[str, int] = {}  # the newest series of each name ...
+        self._before: list[int] = []  # ... and the one before it, or -1
         self.kinds: NDArray[np.uint8] = np.zeros(1024, np.uint8)
         self.first_seen: NDArray[np.float64] = np.zeros(1024)
         self.last_seen: NDArray[np.float64] = np.zeros(1024)
@@ -125,7 +126,8 @@ class Registry:
         self.first_seen[series] = self.last_seen[series] = now
         self._keys.append((kind, name, tags))
         self._ids[kind, name, tags] = series
-        self._named.setdefault(name, []).append(series)
+        self._before.append(self._last.get(name, -1))
+        self._last[name] = series
         return series
 
     def _allowed(self, tags: Tags) -> Tags:
@@ -156,16 +158,23 @@ class Registry:
 
     def names(self) -> Iterator[str]:
         """All names, in order of arrival; others may be added meanwhile."""
-        return iter(tuple(self._named))
+        return iter(tuple(self._last))
 
     def named(self, name: str, tags: Sequence[str] = (), kind: Kind | None = None) -> list[Series]:
         """Series of just this name that carry all of `tags`."""
         wanted = set(tags)
         return [
             self[i]
-            for i in tuple(self._named.get(name, ()))
+            for i in self._of(name)
             if (kind is None or self._keys[i][0] is kind) and wanted.issubset(self._keys[i][2])
         ]
+
+    def _of(self, name: str) -> list[int]:
+        found, series = [], self._last.get(name, -1)
+        while series >= 0:
+            found.append(series)
+            series = self._before[series]
+        return found[::-1]
 
     def find(self, match: str, tags: Sequence[str] = (), kind: Kind | None = None) -> list[Series]:
         """Series whose whole name fits a glob and that carry all of `tags`."""
@@ -176,12 +185,12 @@ class Registry:
 
     def knows(self, name: str) -> bool:
         """Tell whether any series has this name."""
-        return name in self._named
+        return name in self._last
 
     def _check(self) -> None:
         assert len(self._ids) == len(self._keys) <= self.limits.series + len(Kind)
         assert all(self._ids[key] == i for i, key in enumerate(self._keys))
-        assert sorted(i for ids in self._named.values() for i in ids) == list(range(len(self)))
+        assert sorted(i for name in self._last for i in self._of(name)) == list(range(len(self)))
         assert all(self.kinds[i] == key[0] for i, key in enumerate(self._keys))
 
 

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from aggd.ingest.fastlane import FastLane
-
 from aggd.ingest.column import Column
+from aggd.ingest.fastlane import FastLane
 from aggd.protocol.lines import LineParser, Parsed
 from aggd.protocol.names import identity
 from tests.conformance.vectors import Taken, taken

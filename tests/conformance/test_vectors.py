@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from aggd.ingest.fastlane import FastLane
 
 from aggd.ingest.column import Column
+from aggd.ingest.fastlane import FastLane
 from aggd.protocol.lines import LineParser
 from aggd.store.recorder import Policy, Recorder
 from aggd.store.rollup import History, Tier
