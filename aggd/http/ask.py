@@ -5,20 +5,20 @@ from typing import Any
 from msgspec import UNSET
 
 from aggd.errors import RequestError
-from aggd.http.params import Aggregate, Matching, SeriesList, Stats, Windowed
+from aggd.http.questions import Aggregate, Matching, Ranged, SeriesList, Stats, Windowed
 from aggd.http.service import Service
 from aggd.query import answer, catalogue
-from aggd.query.answer import Listing, Scope
-from aggd.query.scope import Window
+from aggd.query.answer import Listing
+from aggd.query.scope import Scope, Window
 from aggd.store.series import Kind
 
 Answer = dict[str, Any]
 
 
-def scope(question: Windowed, now: float) -> Scope:
+def scope(question: Ranged, now: float) -> Scope:
     """The window and the series a question is about."""
-    window = _window(question, now)
-    return Scope(window, now, question.tags, question.by, kind(question.kind))
+    by = question.by if isinstance(question, Windowed) else ()
+    return Scope(_window(question, now), now, question.tags, by, kind(question.kind))
 
 
 def kind(word: str | None) -> Kind | None:
@@ -26,7 +26,7 @@ def kind(word: str | None) -> Kind | None:
     return None if word is None else Kind[word.upper()]
 
 
-def _window(question: Windowed, now: float) -> Window:
+def _window(question: Ranged, now: float) -> Window:
     last, start, end = question.last, question.start, question.end
     if last is not None:
         if start is not None or end is not None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from aggd.http.params import Nothing
+from aggd.http.questions import Nothing
 from aggd.http.record import quoted
 from aggd.http.service import Reply, Service
 from aggd.outputs import prometheus

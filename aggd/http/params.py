@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import Meta, Struct
 
 from aggd.errors import RequestError
 from aggd.http import body
@@ -146,57 +146,6 @@ CURSOR = Annotated[str, Meta(title="the cursor of the answer before")]
 
 class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked, read and checked."""
-
-
-class Nothing(Question, frozen=True, kw_only=True):
-    """A question without parameters."""
-
-
-class Windowed(Question, frozen=True, kw_only=True):
-    """A question about a window; all that is retained where no edge is given."""
-
-    last: A_DURATION | None = None
-    start: A_TIME | None = field(name="from", default=None)
-    end: A_TIME | None = field(name="to", default=None)
-    tags: TAGS = Tags()
-    by: KEYS = Words()
-    kind: KIND | None = None
-    format: FORMAT = "rows"
-
-
-class Stats(Windowed, frozen=True, kw_only=True):
-    """Statistics of one name."""
-
-    name: NAME
-    percentiles: PERCENTILES = Percentiles()
-
-
-class Matching(Windowed, frozen=True, kw_only=True):
-    """Statistics of every series that matches."""
-
-    match: GLOB = "*"
-    percentiles: PERCENTILES = Percentiles()
-    sort: SORT = "name"
-    limit: LIMIT = 1000
-
-
-class Aggregate(Windowed, frozen=True, kw_only=True):
-    """Statistics in buckets of time."""
-
-    metric_name: NAME
-    interval: A_DURATION
-    aggregation: STATISTICS
-    fill: FILL | UnsetType = UNSET
-
-
-class SeriesList(Question, frozen=True, kw_only=True):
-    """Which series there are."""
-
-    match: GLOB = "*"
-    tags: TAGS = Tags()
-    kind: KIND | None = None
-    limit: LIMIT = 1000
-    cursor: CURSOR | None = None
 
 
 Q = TypeVar("Q", bound=Question)

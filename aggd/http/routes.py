@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from aggd.http import ask, health, openapi, params, record
 from aggd.http.params import Question
+from aggd.http.questions import Aggregate, Matching, Nothing, SeriesList, Stats
 from aggd.http.service import JSON, NDJSON, TEXT, Asked, Reply, Service
 
 
@@ -25,13 +26,13 @@ class Route(NamedTuple):
     def read(self, asked: Asked) -> Any:
         """The typed question in a request."""
         if self.question is None:
-            params.from_query(params.Nothing, asked)
+            params.from_query(Nothing, asked)
             return asked
         read = params.from_body if self.media else params.from_query
         return read(self.question, asked)
 
 
-def describe(service: Service, question: params.Nothing) -> dict[str, Any]:
+def describe(service: Service, question: Nothing) -> dict[str, Any]:
     """Answer ``GET /api/v1/openapi.json``."""
     return openapi.describe(ROUTES)
 
@@ -45,14 +46,14 @@ ROUTES = (
         "Record points or statsd lines",
         (JSON, NDJSON, TEXT),
     ),
-    Route("GET", "/api/v1/stats/{name}", params.Stats, ask.stats, "Statistics of one name"),
-    Route("GET", "/api/v1/stats", params.Matching, ask.matching, "Statistics of many series"),
-    Route("GET", "/api/v1/aggregate", params.Aggregate, ask.aggregate, "Buckets of time"),
-    Route("POST", "/api/v1/aggregate", params.Aggregate, ask.aggregate, "Buckets of time", (JSON,)),
-    Route("GET", "/api/v1/series", params.SeriesList, ask.series, "Names, kinds and tags"),
-    Route("GET", "/api/v1/badlines", params.Nothing, health.badlines, "The last refused lines"),
-    Route("GET", "/api/v1/openapi.json", params.Nothing, describe, "This description"),
-    Route("GET", "/metrics", params.Nothing, health.metrics, "Figures of the daemon"),
-    Route("GET", "/healthz", params.Nothing, health.healthz, "Whether the daemon is alive"),
-    Route("GET", "/readyz", params.Nothing, health.readyz, "Whether its answers can be trusted"),
+    Route("GET", "/api/v1/stats/{name}", Stats, ask.stats, "Statistics of one name"),
+    Route("GET", "/api/v1/stats", Matching, ask.matching, "Statistics of many series"),
+    Route("GET", "/api/v1/aggregate", Aggregate, ask.aggregate, "Buckets of time"),
+    Route("POST", "/api/v1/aggregate", Aggregate, ask.aggregate, "Buckets of time", (JSON,)),
+    Route("GET", "/api/v1/series", SeriesList, ask.series, "Names, kinds and tags"),
+    Route("GET", "/api/v1/badlines", Nothing, health.badlines, "The last refused lines"),
+    Route("GET", "/api/v1/openapi.json", Nothing, describe, "This description"),
+    Route("GET", "/metrics", Nothing, health.metrics, "Figures of the daemon"),
+    Route("GET", "/healthz", Nothing, health.healthz, "Whether the daemon is alive"),
+    Route("GET", "/readyz", Nothing, health.readyz, "Whether its answers can be trusted"),
 )  # fmt: skip

@@ -42,7 +42,9 @@ cimport cython
 
 from aggd.ingest.keys cimport (
     FIRST_SLOTS,
+    NO_ROOM,
     Keys,
+    check,
     find,
     forget,
     send_for_record,
@@ -140,9 +142,11 @@ cdef class FastLane:
         followed their last newline is lost.
     errors : int
         Errors that the network reported on a socket.
+    unkeyed : int
+        Lines set aside because there was no room for their key.
     """
 
-    cdef readonly int64_t truncated, errors
+    cdef readonly int64_t truncated, errors, unkeyed
     cdef Secret secret
     cdef Keys table
     cdef object _owned  # the arrays that pointers point into
@@ -317,11 +321,6 @@ cdef class FastLane:
         """Keys numbered so far."""
         return self.table.rows
 
-    @property
-    def unkeyed(self):
-        """Lines set aside because there was no room for their key."""
-        return self.table.refused
-
     def key(self, row):
         """Spelling of one key; see `spellings`.
 
@@ -359,6 +358,9 @@ cdef class FastLane:
         if not 0 <= first <= last <= self.table.rows:
             raise ValueError(f"rows must be in [0, {self.table.rows}], got {first} to {last}")
         return [spelling(&self.table, row) for row in range(first, last)]
+
+    def _check(self):
+        check(&self.table)
 
     cdef _attach(self, column):
         if column is not self._column:
@@ -408,12 +410,15 @@ cdef class FastLane:
         if got < 0:
             if errno == EAGAIN or errno == EINTR:
                 return 0
+            if not passing(errno):
+                return -errno
             self.errors += 1
-            return 0 if passing(errno) else -errno
+            return 0
         self.received = got  # what lies behind is of an older batch
         self.state[DATAGRAMS] += got
         for i in range(got):
             self.state[BYTES] += self.messages[i].msg_len
+            self.truncated += (self.messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0
         return got
 
     cdef bint walk(self) noexcept nogil:
@@ -464,9 +469,8 @@ cdef class FastLane:
         start = self.buffer + <int64_t>message * ROOM
         last = start + self.messages[message].msg_len
         if self.messages[message].msg_hdr.msg_flags & MSG_TRUNC:
-            self.truncated += 1  # and a line that was cut may still look whole
             while last > start and (last - 1)[0] != c"\n":
-                last -= 1
+                last -= 1  # a line that was cut may still look whole
         last[0] = c"\n"
         if start[0] == 0xEF and start[1] == 0xBB and start[2] == 0xBF:
             start += 3
@@ -484,7 +488,7 @@ cdef class FastLane:
             return self.set_aside(line)
         row = find(&self.table, line)
         if row < 0:
-            return self.set_aside(line)
+            return self.set_aside_unkeyed(line, row)
         if used == self.row.shape[0]:
             return False
         self.row[used] = <int32_t>row
@@ -516,7 +520,7 @@ cdef class FastLane:
             p += 1
         row = find(&self.table, line)  # only now: a refused line leaves no key behind
         if row < 0:
-            return self.set_aside(line)
+            return self.set_aside_unkeyed(line, row)
         for i in range(used, end):
             self.row[i] = <int32_t>row
         self.state[USED] = end
@@ -542,6 +546,13 @@ cdef class FastLane:
         self.odd_start[lines], self.odd_start[lines + 1] = used, used + size
         self.sign(&self.odd_sender[lines, 0], line.start.message)
         self.state[ODD_LINES], self.state[ODD_BYTES] = lines + 1, used + size
+        return True
+
+    cdef bint set_aside_unkeyed(self, Line* line, int64_t reason) noexcept nogil:
+        """Set aside a line whose key has no row; counted here, as it may be tried again."""
+        if not self.set_aside(line):
+            return False
+        self.unkeyed += reason == NO_ROOM
         return True
 
     cdef void sign(self, uint8_t* sender, int message) noexcept nogil:

@@ -5,7 +5,6 @@ whether its percentiles are exact.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,8 @@ from aggd.errors import RequestError
 from aggd.protocol.times import format_time
 from aggd.query import aggregate as buckets
 from aggd.query.aggregate import Buckets, Fill, Span
-from aggd.query.scope import Past, Window, groups, pick, reach
-from aggd.query.selection import Group, select, tag_map
+from aggd.query.scope import Past, Scope, groups, pick, reach
+from aggd.query.selection import Group, plain, select, tag_map
 from aggd.query.stats import STATISTICS, check, percentile, percentiles, summarise
 from aggd.store.rollup import History
 from aggd.store.series import Kind, Registry, Series
@@ -26,16 +25,6 @@ Answer = dict[str, Any]
 PERCENTILES = ("p50", "p90", "p95", "p99")  # of every answer about timers
 KEYS = ("count", "sum", "rate", "mean", "median", "std", "min", "max", "last")
 MAX_BUCKETS = 100_000  # of one answer, empty ones counted
-
-
-class Scope(NamedTuple):
-    """What every question about statistics has."""
-
-    window: Window
-    now: float
-    tags: Sequence[str] = ()
-    by: Sequence[str] = ()
-    kind: Kind | None = None
 
 
 class Listing(NamedTuple):
@@ -137,7 +126,7 @@ def _rows(
         errors = np.array([columns[name].rank_error for name in estimated]).T.tolist()
         for row, label in enumerate(labels.tolist()):
             rows[places[label]] = _Row(
-                dict(zip(columns, map(_plain, next(values)), strict=True)),
+                dict(zip(columns, map(plain, next(values)), strict=True)),
                 exact[row],
                 dict(zip(estimated, errors[row], strict=True)) if estimated else {},
                 searched,
@@ -149,12 +138,6 @@ def _rows(
 
 def _has(kind: Kind, word: str) -> bool:
     return word in STATISTICS[kind] or (kind is Kind.TIMER and percentile(word) is not None)
-
-
-def _plain(value: float) -> float | None:
-    if not isfinite(value):
-        return None
-    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def _held(registry: Registry, past: Past, group: Group, row: _Row, now: float) -> _Row:
@@ -254,7 +237,7 @@ class Aggregated(NamedTuple):
             "resolution": self.past.resolution(False),
             "exact": all(of.exact for of in self.buckets),
             "rank_error": errors,
-            "count": _plain(count),
+            "count": plain(count),
         }
 
 
@@ -262,7 +245,7 @@ def as_rows(of: Buckets) -> list[Answer]:
     """Buckets as objects."""
     keys = ["timestamp", *of.columns]
     times = [format_time(start) for start in of.start.tolist()]
-    values = [[_plain(v) for v in column.tolist()] for column in of.columns.values()]
+    values = [[plain(v) for v in column.tolist()] for column in of.columns.values()]
     return [dict(zip(keys, row, strict=True)) for row in zip(times, *values, strict=True)]
 
 

@@ -5,9 +5,15 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+
 from aggd.errors import RequestError
-from aggd.query.selection import Group, merged, single, split
-from aggd.store.frame import Frame
+from aggd.protocol.times import format_time
+from aggd.query.search import Run, runs_of
+from aggd.query.selection import Group, merged, plain, select, single, split, tag_map
+from aggd.sketch import digest
+from aggd.store.frame import Frame, Timers
+from aggd.store.merge import gather
 from aggd.store.rollup import FOREVER, History, Tiling
 from aggd.store.series import Kind, Registry, Series
 from aggd.units import format_duration
@@ -24,6 +30,16 @@ class Window(NamedTuple):
 
     start: float | None = None
     end: float | None = None
+
+
+class Scope(NamedTuple):
+    """What every question about statistics has."""
+
+    window: Window
+    now: float
+    tags: Sequence[str] = ()
+    by: Sequence[str] = ()
+    kind: Kind | None = None
 
 
 class Past(NamedTuple):
@@ -143,3 +159,56 @@ def groups(series: Sequence[Series], by: Sequence[str], *, merge: bool) -> list[
             422,
         )
     return found
+
+
+class Found(NamedTuple):
+    """All timers of one name in a window, merged: no row where there are no samples."""
+
+    group: Group
+    past: Past
+    timers: Timers
+
+    def runs(self) -> list[Run] | None:
+        """Every sample, sorted in each run; None where some are no longer known."""
+        ids = np.array(self.group.series, np.int32)
+        frames = self.past.frames if self.past.fine is None else self.past.fine
+        runs = [run for frame in frames for run in runs_of(frame.timers, ids)]
+        kept = [run for run in runs if run is not None]
+        return kept if len(kept) == len(runs) else None
+
+
+def timers_of(registry: Registry, history: History, name: str, scope: Scope) -> Found:
+    """Merge the timers of one name over a window.
+
+    Raises
+    ------
+    RequestError
+        404 where nobody sent the name, 422 where it is no timer.
+    """
+    kind, series = pick(registry, name, scope.tags, scope.kind)
+    if kind is not Kind.TIMER:
+        message = f"{name!r} is a {kind.word}: only timers have a distribution"
+        raise RequestError("not_answerable", message, "name", 422)
+    past = reach(history, scope.window, scope.now)
+    found = groups(series, (), merge=True)
+    group = found[0] if found else Group(name, kind, tag_map(tuple(scope.tags)), ())
+    selection = select(kind, [group])
+    parts = ((frame, 0) for frame in past.frames)
+    timers = gather(parts, kind, selection.ids, selection.labels, keep=False)
+    assert isinstance(timers, Timers)
+    return Found(group, past, timers)
+
+
+def covers(found: Found, searched: bool = False) -> dict[str, object]:
+    """What an answer about one distribution is about."""
+    past, count = found.past, found.timers.moments.count
+    return {
+        "name": found.group.name,
+        "kind": found.group.kind.word,
+        "tags": found.group.tags,
+        "from": format_time(past.start),
+        "to": format_time(past.end),
+        "resolution": past.resolution(searched),
+        "exact": searched or bool(digest.exact(found.timers.digests).all()),
+        "count": plain(float(count[0])) if count.size else 0,
+    }

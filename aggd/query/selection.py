@@ -9,6 +9,7 @@ Series with one label are merged: digests, counts and sums add up.
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -87,3 +88,10 @@ def _joined(values: tuple[str, ...]) -> str | list[str] | None:
     if len(values) > 1:
         return list(values)
     return values[0] if values else None
+
+
+def plain(value: float) -> float | None:
+    """A number as answers show it: None for NaN and infinity, whole where it is."""
+    if not isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
