@@ -1,11 +1,12 @@
 """The real command: packets in, right statistics out."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,8 +145,10 @@ def test_a_taken_address_stops_the_start_with_what_to_do():
 
 
 def test_its_threads_are_known_to_the_kernel_by_name(daemon):
-    tasks = f"/proc/{daemon.process.pid}/task"
-    names = {open(f"{tasks}/{task}/comm").read().strip() for task in os.listdir(tasks)}
+    names = set()
+    for thread in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+        with suppress(OSError):  # it may end while we look
+            names.add((thread / "comm").read_text().strip())
     assert "aggd-fold" in names
     if "compiled" in daemon.summary:
         assert "aggd-receive-0" in names
