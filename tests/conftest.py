@@ -4,8 +4,13 @@ import asyncio
 import heapq
 
 import pytest
+from hypothesis import settings
 
 from tests.daemon import Daemon
+
+# Machines that run tests are shared: how long one example takes says nothing.
+settings.register_profile("aggd", deadline=None)
+settings.load_profile("aggd")
 
 
 class FakeClock:
@@ -27,9 +32,9 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self.time + seconds, self._count, woken))
         await woken
 
-    async def sleeping(self) -> None:
-        """Return when somebody sleeps."""
-        while not self._sleepers:
+    async def sleeping(self, count: int = 1) -> None:
+        """Return when so many sleep."""
+        while sum(not woken.done() for _, _, woken in self._sleepers) < count:
             await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> None:

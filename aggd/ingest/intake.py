@@ -74,6 +74,7 @@ class Fold:
         self._record = record
         self._failed = failed
         self._queue: SimpleQueue[tuple[Column, Pool] | None] = SimpleQueue()
+        self.broken = False  # no column comes back any more
         self.thread = Thread(target=self._run, name="aggd-fold", daemon=True)
 
     def put(self, column: Column, home: Pool) -> None:
@@ -111,6 +112,7 @@ class Fold:
                 column.reset()
                 home.put(column)
         except BaseException as error:
+            self.broken = True
             self._failed(error)
 
 
@@ -156,7 +158,8 @@ class Receiver:
         self._interval = interval
         self._wall = wall
         self._monotonic = monotonic
-        self._pause_us = pause_us
+        self.pause_us = pause_us
+        self.turns = 0  # slices so far; stands still where the thread or the fold hangs
         self._failed = failed
         self._pool = pool()
         self._stopping = Event()
@@ -173,7 +176,7 @@ class Receiver:
             while not self._stopping.is_set():
                 self._fill()
             for _ in range(DRAINS):
-                if not self._fill():
+                if self._fold.broken or not self._fill():
                     break
         except BaseException as error:
             self._failed(error)
@@ -187,7 +190,8 @@ class Receiver:
         now = self._wall()
         column.lane, column.start, column.whole = self.number, now, False
         left = min(SLICE, self._interval - now % self._interval)
-        self.lane.receive(self._sockets, column, self._monotonic() + left, self._pause_us)
+        self.lane.receive(self._sockets, column, self._monotonic() + left, self.pause_us)
+        self.turns += 1
         if column.datagrams or len(column) or column.odd_count:
             self._fold.put(column, self._pool)
             return True

@@ -26,16 +26,7 @@ def open_socket(host: str, port: int, buffer_bytes: int, share: bool) -> socket.
         If the address can't be bound.
     """
     try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )
-        family, kind, protocol, _, address = found[0]
-        sock = socket.socket(family, kind, protocol)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if share:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(address)
+        sock = _bound(host, port, share)
     except OSError as error:
         raise ConfigError(
             f"listen.udp: can't receive on {host}:{port}: {error.strerror}; "
@@ -47,6 +38,24 @@ def open_socket(host: str, port: int, buffer_bytes: int, share: bool) -> socket.
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    return sock
+
+
+def _bound(host: str, port: int, share: bool) -> socket.socket:
+    found = socket.getaddrinfo(
+        host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    )
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 
@@ -81,10 +90,11 @@ class PythonListener(asyncio.DatagramProtocol):
     a thread, can't wait.
     """
 
-    def __init__(self, fold: Fold, wall: Clock) -> None:
+    def __init__(self, fold: Fold, wall: Clock, interval: int) -> None:
         self.dropped = 0  # datagrams
         self._fold = fold
         self._wall = wall
+        self._interval = interval  # seconds; no column crosses a boundary of it
         self._pool = pool()
         self._column: Column | None = None
         self._due: asyncio.TimerHandle | None = None
@@ -111,7 +121,8 @@ class PythonListener(asyncio.DatagramProtocol):
         except Empty:
             return None
         column.whole, column.start = True, self._wall()
-        self._due = asyncio.get_running_loop().call_later(SLICE, self.hand_over)
+        left = min(SLICE, self._interval - column.start % self._interval)
+        self._due = asyncio.get_running_loop().call_later(left, self.hand_over)
         return column
 
     def drain(self, sock: socket.socket) -> None:
