@@ -47,15 +47,21 @@ def next_boundary(now: float, interval: int) -> int:
     return int(now // interval + 1) * interval
 
 
+async def boundary_due(clock: Clock, interval: int, grace: float = 0.0) -> int:
+    """Wait for the next boundary and `grace` seconds; the latest that has passed then."""
+    while True:
+        boundary = next_boundary(clock.now(), interval)
+        await clock.sleep(boundary + grace - clock.now())
+        due = int(clock.now() // interval) * interval
+        if due >= boundary:
+            return due  # else woken early, or the clock was set back
+
+
 async def flush_forever(
     close: Callable[[int], object], clock: Clock, interval: int, thread: Executor
 ) -> None:
     """Call ``close(boundary)`` in a thread at every boundary, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        boundary = next_boundary(clock.now(), interval)
-        await clock.sleep(boundary + GRACE - clock.now())
-        due = int(clock.now() // interval) * interval
-        if due < boundary:
-            continue  # woken early, or the clock was set back
+        due = await boundary_due(clock, interval, GRACE)
         await loop.run_in_executor(thread, close, due)

@@ -53,6 +53,14 @@ def _interval(text: str) -> int:
     return seconds
 
 
+def _thresholds(text: str) -> tuple[float, ...]:
+    """Each number once; every comparison with NaN is false."""
+    found = tuple(dict.fromkeys(float(item) for item in text.split(","))) if text.strip() else ()
+    if not all(0 < abs(p) <= 100 for p in found):
+        raise ValueError(f"not from -100 to 100, or 0: {text!r}")
+    return found
+
+
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(f"neither true nor false: {text!r}")
@@ -61,6 +69,7 @@ def _truth(text: str) -> bool:
 
 _INTERVALS = ", ".join(f'"{n}s"' for n in range(1, MINUTE + 1) if MINUTE % n == 0)
 _ADDRESS = 'an address such as "127.0.0.1:8125" or "[::1]:8125"'
+_THRESHOLD = "a number from -100 to 100 other than 0"
 _DURATION = 'a duration such as "10s", "5min", "1h" or "7d"'
 _READERS = {
     int: Reader(int, "a whole number"),
@@ -73,6 +82,7 @@ Binds = Annotated[tuple[Address, ...], Reader(_addresses, f"{_ADDRESS}, or a lis
 Bytes = Annotated[int, Reader(parse_size, 'a size such as "512KiB" or "16MiB"', format_size)]
 Interval = Annotated[int, Reader(_interval, f"one that divides a minute: {_INTERVALS}")]
 Pause = Annotated[float, Reader(parse_duration, 'a duration such as "300us"', format_duration)]
+Thresholds = Annotated[tuple[float, ...], Reader(_thresholds, f"{_THRESHOLD}, or a list of such")]
 Seconds = Annotated[int, Reader(_whole_seconds, f"{_DURATION}, in whole seconds", format_duration)]
 
 
@@ -91,7 +101,11 @@ def option(hint: Any) -> Option:
     own = next((x for x in extras if isinstance(x, Reader)), None)
     reader = own or _READERS.get(base) or _choice(get_args(base))
     bounds = next((x for x in extras if isinstance(x, Meta)), Meta())
-    types = {str: (str,), tuple[Address, ...]: (str, list)}.get(base, (str, int, float))
+    types = {
+        str: (str,),
+        tuple[Address, ...]: (str, list),
+        tuple[float, ...]: (str, int, float, list),
+    }.get(base, (str, int, float))
     return Option(reader, bounds.ge, bounds.le, types)
 
 

@@ -16,13 +16,15 @@ from aiohttp.typedefs import Handler
 
 from aggd.errors import RequestError
 from aggd.http import body
+from aggd.http.live import Streams
 from aggd.http.routes import ROUTES, Route
-from aggd.http.service import JSON, Asked, LinesResult, Reply, Service
+from aggd.http.service import JSON, Asked, Audience, LinesResult, Reply, Service
 
-__all__ = ["LinesResult", "Service", "make_app"]
+__all__ = ["Audience", "LinesResult", "Service", "make_app"]
 
 log = logging.getLogger(__name__)
 
+RETRY_AFTER = "5"  # seconds; what we have no room for now
 COLUMNS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
@@ -30,25 +32,42 @@ def make_app(service: Service) -> web.Application:
     """Put the application together."""
     # aiohttp would unpack bodies without a limit.
     app = web.Application(middlewares=[errors], handler_args={"auto_decompress": False})
+    streams = Streams(service)
+    app.on_shutdown.append(streams.end)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _handler(service, route))
+        handle = _streaming(service, streams, route) if route.event else _handler(service, route)
+        app.router.add_route(route.method, route.path, handle)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, _handler(service, route))
+            app.router.add_route("HEAD", route.path, handle)
     return app
 
 
-def _handler(service: Service, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _handler(service: Service, route: Route) -> Handle:
+    async def handle(request: web.Request) -> web.StreamResponse:
         media, text = "", b""
         if route.media:
             media, text = await body.read(request, route.media, service.max_body)
-        query = {key: ",".join(request.query.getall(key)) for key in request.query}
-        asked = Asked(dict(request.match_info), query, media, text)
+        asked = _asked(request, media, text)
         work = partial(_reply, service, route, asked, body.packed(request))
         reply = await asyncio.get_running_loop().run_in_executor(service.executor, work)
         return _response(reply)
 
     return handle
+
+
+def _streaming(service: Service, streams: Streams, route: Route) -> Handle:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await streams.serve(request, route.answer, route.read(_asked(request)))
+
+    return handle
+
+
+def _asked(request: web.Request, media: str = "", text: bytes = b"") -> Asked:
+    query = {key: ",".join(request.query.getall(key)) for key in request.query}
+    return Asked(dict(request.match_info), query, media, text)
 
 
 def _reply(service: Service, route: Route, asked: Asked, packed: bool) -> Reply:
@@ -92,4 +111,7 @@ def failure(error: RequestError) -> web.Response:
     found = {"code": error.code, "message": error.message}
     if error.field is not None:
         found["field"] = error.field
-    return _response(Reply(orjson.dumps({"error": found}), JSON, error.status))
+    response = _response(Reply(orjson.dumps({"error": found}), JSON, error.status))
+    if error.status in (429, 503):
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response

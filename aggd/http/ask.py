@@ -5,10 +5,27 @@ from typing import Any
 from msgspec import UNSET
 
 from aggd.errors import RequestError
-from aggd.http.questions import Aggregate, Matching, Ranged, SeriesList, Stats, Windowed
+from aggd.http.questions import (
+    Aggregate,
+    Compare,
+    Distribution,
+    Forget,
+    Live,
+    Matching,
+    Ranged,
+    Rolling,
+    SeriesList,
+    Slo,
+    Stats,
+    TagValues,
+    Top,
+    Windowed,
+)
 from aggd.http.service import Service
-from aggd.query import answer, catalogue
-from aggd.query.answer import Listing
+from aggd.protocol.times import format_time
+from aggd.query import answer, catalogue, compare, distribution, slo, top
+from aggd.query import rolling as moving
+from aggd.query.answer import Aggregated, Judged, Listing, More
 from aggd.query.scope import Scope, Window
 from aggd.store.series import Kind
 
@@ -26,7 +43,7 @@ def kind(word: str | None) -> Kind | None:
     return None if word is None else Kind[word.upper()]
 
 
-def _window(question: Ranged, now: float) -> Window:
+def _window(question: Ranged | Top, now: float) -> Window:
     last, start, end = question.last, question.start, question.end
     if last is not None:
         if start is not None or end is not None:
@@ -42,7 +59,12 @@ def stats(service: Service, question: Stats) -> Answer:
     """Answer ``GET /api/v1/stats/{name}``."""
     about = scope(question, service.now())
     found = answer.stats(
-        service.registry, service.history, question.name, question.percentiles, about
+        service.registry,
+        service.history,
+        question.name,
+        question.percentiles,
+        about,
+        More(question.statistics, service.thresholds),
     )
     return _columns(found) if question.format == "columns" else found
 
@@ -56,8 +78,25 @@ def matching(service: Service, question: Matching) -> Answer:
         question.percentiles,
         scope(question, service.now()),
         Listing(question.sort, question.limit),
+        More(question.statistics, service.thresholds),
     )
     return _columns(found) if question.format == "columns" else found
+
+
+def live(service: Service, question: Live) -> Answer:
+    """Answer ``GET /api/v1/live``, once; the window reaches back from now."""
+    now = service.now()
+    window = Window(max(0.0, now - question.last), now)
+    found = answer.matching(
+        service.registry,
+        service.history,
+        question.match,
+        question.percentiles,
+        Scope(window, now, question.tags, kind=kind(question.kind)),
+        Listing(limit=question.limit),
+        More(thresholds=service.thresholds),
+    )
+    return {"timestamp": format_time(int(now)), **found}
 
 
 def _columns(found: Answer) -> Answer:
@@ -69,6 +108,7 @@ def _columns(found: Answer) -> Answer:
 def aggregate(service: Service, question: Aggregate) -> Answer:
     """Answer ``/api/v1/aggregate``."""
     fill = None if question.fill is UNSET else question.fill or "null"
+    judged = question.anomaly or question.anomaly_window
     found = answer.aggregate(
         service.registry,
         service.history,
@@ -77,17 +117,38 @@ def aggregate(service: Service, question: Aggregate) -> Answer:
         question.interval,
         fill,
         scope(question, service.now()),
+        Judged(question.anomaly_window) if judged else None,
     )
-    written = answer.as_columns if question.format == "columns" else answer.as_rows
+    head = {"metric_name": question.metric_name, "interval": question.interval.text}
+    return {**head, **found.covers(), **_written(question, found, "buckets")}
+
+
+def rolling(service: Service, question: Rolling) -> Answer:
+    """Answer ``/api/v1/rolling``."""
+    found = moving.rolling(
+        service.registry,
+        service.history,
+        question.metric_name,
+        question.aggregation,
+        question.window,
+        question.step,
+        scope(question, service.now()),
+    )
     head = {
         "metric_name": question.metric_name,
-        "interval": question.interval.text,
-        **found.covers(),
+        "window": question.window.text,
+        "step": question.step.text,
     }
+    return {**head, **found.covers(), **_written(question, found, "points")}
+
+
+def _written(question: Windowed, found: Aggregated, key: str) -> Answer:
+    """Buckets of all groups, as rows or as columns."""
+    written = answer.as_columns if question.format == "columns" else answer.as_rows
     if not question.by:
-        return {**head, "buckets": written(found.buckets[0])}
+        return {key: written(found.buckets[0])}
     pairs = zip(found.groups, found.buckets, strict=True)
-    return {**head, "series": [{"tags": g.tags, "buckets": written(of)} for g, of in pairs]}
+    return {"series": [{"tags": g.tags, key: written(of)} for g, of in pairs]}
 
 
 def series(service: Service, question: SeriesList) -> Answer:
@@ -100,3 +161,42 @@ def series(service: Service, question: SeriesList) -> Answer:
         question.limit,
         question.cursor,
     )
+
+
+def forget(service: Service, question: Forget) -> Answer:
+    """Answer ``DELETE /api/v1/series``."""
+    of = kind(question.kind)
+    return {"forgotten": service.recorder.forget(question.match, question.tags, of)}
+
+
+def tag_values(service: Service, question: TagValues) -> Answer:
+    """Answer ``GET /api/v1/tags/{key}``."""
+    return catalogue.values(service.registry, question.key, question.match, question.limit)
+
+
+def heavy(service: Service, question: Top) -> Answer:
+    """Answer ``GET /api/v1/top``."""
+    now = service.now()
+    window = _window(question, now)
+    return top.top(service.registry, service.history, question.by, window, now, question.limit)
+
+
+def describe_distribution(service: Service, question: Distribution) -> Answer:
+    """Answer ``GET /api/v1/distribution/{name}``."""
+    shape = distribution.Shape(question.bins, question.scale, question.at, question.fit)
+    about = scope(question, service.now())
+    return distribution.describe(service.registry, service.history, question.name, shape, about)
+
+
+def assess_slo(service: Service, question: Slo) -> Answer:
+    """Answer ``GET /api/v1/slo/{name}``."""
+    objective = slo.Objective(float(question.threshold), float(question.objective))
+    about = scope(question, service.now())
+    return slo.assess(service.registry, service.history, question.name, objective, about)
+
+
+def compare_windows(service: Service, question: Compare) -> Answer:
+    """Answer ``GET /api/v1/compare/{name}``."""
+    sides = compare.Sides(question.offset, question.percentiles, float(question.alpha))
+    about = scope(question, service.now())
+    return compare.compare(service.registry, service.history, question.name, sides, about)

@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aggd import __version__
-from aggd.http.params import Duration, Percentiles, Question, Tags, Time, Words
-from aggd.http.service import JSON, NDJSON, TEXT
+from aggd.http.params import (
+    Duration,
+    Every,
+    Fraction,
+    Number,
+    Numbers,
+    Percentiles,
+    Question,
+    Tags,
+    Time,
+    Words,
+)
+from aggd.http.service import EVENTS, JSON, NDJSON, TEXT
+from aggd.protocol.samples import LARGEST
+from aggd.query.exchange import MAX_CENTROIDS, MAX_WEIGHT, MIN_WEIGHT
 
 if TYPE_CHECKING:
     from aggd.http.routes import Route
@@ -19,8 +32,15 @@ NUMBER_OR_TEXT = [{"type": "string"}, {"type": "number"}]
 WORDS = [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
 TYPES: dict[Any, Schema] = {
     Duration: {"anyOf": NUMBER_OR_TEXT, "examples": ["5min", 300]},
+    Every: {"anyOf": NUMBER_OR_TEXT, "examples": ["2s", 2]},
     Time: {"anyOf": NUMBER_OR_TEXT, "examples": ["2026-11-24T02:10:00Z", 1795486200]},
     Words: {"anyOf": WORDS},
+    Fraction: {"anyOf": NUMBER_OR_TEXT, "examples": [0.99]},
+    Number: {"anyOf": NUMBER_OR_TEXT, "examples": [300]},
+    Numbers: {
+        "anyOf": [*NUMBER_OR_TEXT, {"type": "array", "items": {"type": "number"}}],
+        "examples": ["100,250"],
+    },
     Tags: {"anyOf": [*WORDS, {"type": "object"}], "examples": ["env:prod,region:eu"]},
     Percentiles: {
         "anyOf": [*NUMBER_OR_TEXT, {"type": "array", "items": {"type": "number"}}],
@@ -54,6 +74,31 @@ POINT: Schema = {
     },
     "required": ["name", "value"],
 }
+DIGEST: Schema = {
+    "type": "object",
+    "description": "As TDigest.to_dict of the package tdigest; other keys are ignored.",
+    "properties": {
+        "n": {"type": "number", "description": "The sum of the weights."},
+        "centroids": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_CENTROIDS,
+            "items": {
+                "type": "object",
+                "description": "Means m ascend; a weight c of 1 is a sample.",
+                "properties": {
+                    "m": {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
+                    "c": {"type": "number", "minimum": MIN_WEIGHT, "maximum": MAX_WEIGHT},
+                },
+                "required": ["m", "c"],
+            },
+        },
+        "min": {"type": "number", "description": "The first mean without it."},
+        "max": {"type": "number", "description": "The last mean without it."},
+        "sum": {"type": "number", "description": "That of the centroids without it."},
+    },
+    "required": ["centroids"],
+}
 BODIES: dict[str, Schema] = {
     JSON: {
         "type": "object",
@@ -84,23 +129,27 @@ def describe(routes: Sequence["Route"]) -> Schema:
 
 
 def _operation(route: "Route") -> Schema:
-    operation: Schema = {"summary": route.summary, "responses": _responses()}
+    operation: Schema = {"summary": route.summary, "responses": _responses(route)}
     if route.question is None:
         bodies = {media: {"schema": BODIES[media]} for media in route.media}
     else:
         schema = _schema(route.question)
-        bodies = {media: {"schema": schema} for media in route.media}
-        if not route.media:
+        bodies = {media: {"schema": route.body or schema} for media in route.media}
+        if not route.media or route.body:
             operation["parameters"] = list(_parameters(route.path, schema))
     if bodies:
         operation["requestBody"] = {"required": True, "content": bodies}
     return operation
 
 
-def _responses() -> Schema:
+def _responses(route: "Route") -> Schema:
+    answer: Schema = {"description": "The answer."}
+    if route.event:
+        said = f"The answer, as one event called {route.event} after another."
+        answer = {"description": said, "content": {EVENTS: {"schema": {"type": "string"}}}}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
-        "200": {"description": "The answer."},
+        "200": answer,
         "default": {"description": "Why there is none.", "content": error},
     }
 

@@ -7,7 +7,8 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from math import isfinite
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,13 +17,16 @@ from aggd.errors import RequestError
 from aggd.http import body
 from aggd.http.service import Asked
 from aggd.protocol.times import parse_time
-from aggd.units import parse_duration
+from aggd.units import MINUTE, parse_duration
 
 LATEST = 253_402_300_800.0  # seconds to the year 10000, which RFC 3339 can't write
 MAX_ITEMS = 100  # of a list of percentiles, tags or statistics
 MAX_LISTED = 10_000  # series in one answer
+MAX_LIVE = 1000  # series in one event: half a megabyte
+MAX_BINS = 1000  # of a histogram
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
+_DECIMAL = re.compile(rf"[+-]?(?:{_NUMBER.pattern})(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _BLANK_ZONE = re.compile(r"(T.*) ([0-9:]+)$")  # a + that a URL made a blank
 
 
@@ -32,7 +36,7 @@ class Duration(float):
     text: str
 
     @classmethod
-    def parse(cls, found: object) -> "Duration":
+    def parse(cls, found: object) -> Self:
         """Read ``5min`` or a number of seconds."""
         if isinstance(found, bool) or not isinstance(found, str | int | float):
             raise ValueError
@@ -41,6 +45,60 @@ class Duration(float):
             raise ValueError
         seconds.text = str(found)
         return seconds
+
+
+class Every(Duration):
+    """Whole seconds between events, up to a minute."""
+
+    @classmethod
+    def parse(cls, found: object) -> Self:
+        """Read ``5s`` or a number of seconds."""
+        every = super().parse(found)
+        if every % 1 or every > MINUTE:
+            raise ValueError
+        return every
+
+
+class Number(float):
+    """Any finite number."""
+
+    @classmethod
+    def parse(cls, found: object) -> Self:
+        """Read ``250``, ``-1.5e3`` or a number."""
+        if isinstance(found, str) and not _DECIMAL.fullmatch(found.strip()):
+            raise ValueError
+        if isinstance(found, bool) or not isinstance(found, str | int | float):
+            raise ValueError
+        number = cls(found)
+        if not isfinite(number):
+            raise ValueError
+        return number
+
+
+class Fraction(Number):
+    """A number between 0 and 1, neither of them."""
+
+    @classmethod
+    def parse(cls, found: object) -> Self:
+        """Read ``0.99`` or a number."""
+        fraction = super().parse(found)
+        if not 0 < fraction < 1:
+            raise ValueError
+        return fraction
+
+
+class Numbers(tuple[float, ...]):
+    """Finite numbers, each once."""
+
+    @classmethod
+    def parse(cls, found: object) -> Self:
+        """Read ``100,2.5e3``, a number, or a list of numbers."""
+        items = found.split(",") if isinstance(found, str) else found
+        items = items if isinstance(items, list) else [items]
+        numbers = cls(dict.fromkeys(Number.parse(item) for item in items))
+        if not 0 < len(numbers) <= MAX_ITEMS:
+            raise ValueError
+        return numbers
 
 
 class Time(float):
@@ -111,13 +169,37 @@ def _percentile(item: object) -> float:
 
 
 A_DURATION = Annotated[Duration, Meta(title="a positive duration such as 30s or 5min")]
+EVERY = Annotated[
+    Every,
+    Meta(title="whole seconds from 1s to 60s", description="Between events; 1s without it."),
+]
+TRAILING = Annotated[
+    Duration,
+    Meta(
+        title="a positive duration such as 30s or 5min",
+        description="How far each window reaches back; 10s without it.",
+    ),
+]
 A_TIME = Annotated[
     Time, Meta(title="a time such as 2026-11-24T02:10:00Z or seconds since the epoch")
 ]
 TAGS = Annotated[Tags, Meta(title="tags such as env:prod,region:eu")]
 KEYS = Annotated[Words, Meta(title="names of tags such as host,region")]
-PERCENTILES = Annotated[Percentiles, Meta(title="numbers from 0 to 100 such as 50,99.9")]
-STATISTICS = Annotated[Words, Meta(title="statistics such as mean or count,p99.9")]
+PERCENTILES = Annotated[
+    Percentiles,
+    Meta(
+        title="numbers from 0 to 100 such as 50,99.9 (statsd's 90 and -10 are statistics=upper_90 "
+        "and lower_top10)"
+    ),
+]
+STATISTICS = Annotated[
+    Words,
+    Meta(
+        title="statistics such as mean or count,p99.9",
+        description="Timers also have statsd's upper_90, lower_top10 and mean_, sum_, "
+        "sum_squares_, count_ of both, and means without the ends: trimmed_5.",
+    ),
+]
 NAME = Annotated[str, Meta(title="a name")]
 GLOB = Annotated[str, Meta(title="a name or a glob such as api.*", max_length=1024)]
 SORT = Annotated[str, Meta(title="name or a statistic, - before it for descending, such as -p99")]
@@ -140,7 +222,62 @@ FILL = Annotated[
         description="What empty buckets hold; they are left out without it.",
     ),
 ]
+ANOMALY = Annotated[
+    Literal["robust"] | None,
+    Meta(
+        title="robust",
+        description="Adds a column anomaly: how far the first statistic is from the median of "
+        "the buckets before, in their scaled median absolute deviations.",
+    ),
+]
 LIMIT = Annotated[int, Meta(title=f"a whole number from 1 to {MAX_LISTED}", ge=1, le=MAX_LISTED)]
+LIVE_LIMIT = Annotated[int, Meta(title=f"a whole number from 1 to {MAX_LIVE}", ge=1, le=MAX_LIVE)]
+BINS = Annotated[int, Meta(title=f"a whole number from 1 to {MAX_BINS}", ge=1, le=MAX_BINS)]
+SCALE = Annotated[
+    Literal["linear", "log"],
+    Meta(title="linear or log", description="How the bins of a histogram are spaced."),
+]
+AT = Annotated[
+    Numbers,
+    Meta(
+        title="numbers such as 100,250",
+        description="Where the distribution function is given; at the edges of the bins without.",
+    ),
+]
+FIT = Annotated[bool, Meta(title="true or false", description="Whether families are fitted.")]
+THRESHOLD = Annotated[
+    Number, Meta(title="a finite number such as 300", description="Samples up to this are good.")
+]
+OBJECTIVE = Annotated[
+    Fraction,
+    Meta(
+        title="a number over 0 and under 1 such as 0.99",
+        description="Fraction of the samples that should be good.",
+    ),
+]
+OFFSET = Annotated[
+    Duration,
+    Meta(
+        title="a positive duration such as 1d or 1w",
+        description="How long before the window the other one lies; a day without it.",
+    ),
+]
+ALPHA = Annotated[
+    Fraction,
+    Meta(
+        title="a number over 0 and under 1 such as 0.01",
+        description="How often two windows of one distribution may be found to differ; 0.01 "
+        "without it.",
+    ),
+]
+KEY = Annotated[str, Meta(title="the name of a tag")]
+MEASURE = Annotated[
+    Literal["count", "series", "memory"],
+    Meta(
+        title="count, series or memory",
+        description="What is heavy: samples, series that had some, or bytes of their frames.",
+    ),
+]
 CURSOR = Annotated[str, Meta(title="the cursor of the answer before")]
 
 

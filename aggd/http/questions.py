@@ -1,22 +1,42 @@
 """Every question there is, typed: what is asked, and what each parameter may be."""
 
+from functools import partial
+
 from msgspec import UNSET, UnsetType, field
 
 from aggd.http.params import (
     A_DURATION,
     A_TIME,
+    ALPHA,
+    ANOMALY,
+    AT,
+    BINS,
     CURSOR,
+    EVERY,
     FILL,
+    FIT,
     FORMAT,
     GLOB,
+    KEY,
     KEYS,
     KIND,
     LIMIT,
+    LIVE_LIMIT,
+    MEASURE,
     NAME,
+    OBJECTIVE,
+    OFFSET,
     PERCENTILES,
+    SCALE,
     SORT,
     STATISTICS,
     TAGS,
+    THRESHOLD,
+    TRAILING,
+    Duration,
+    Every,
+    Fraction,
+    Numbers,
     Percentiles,
     Question,
     Tags,
@@ -50,6 +70,7 @@ class Stats(Windowed, frozen=True, kw_only=True):
 
     name: NAME
     percentiles: PERCENTILES = Percentiles()
+    statistics: STATISTICS = Words()
 
 
 class Matching(Windowed, frozen=True, kw_only=True):
@@ -57,8 +78,21 @@ class Matching(Windowed, frozen=True, kw_only=True):
 
     match: GLOB = "*"
     percentiles: PERCENTILES = Percentiles()
+    statistics: STATISTICS = Words()
     sort: SORT = "name"
     limit: LIMIT = 1000
+
+
+class Live(Question, frozen=True, kw_only=True):
+    """Statistics of every series that matches, over and over."""
+
+    match: GLOB = "*"
+    every: EVERY = field(default_factory=partial(Every.parse, "1s"))
+    last: TRAILING = field(default_factory=partial(Duration.parse, "10s"))
+    tags: TAGS = Tags()
+    kind: KIND | None = None
+    percentiles: PERCENTILES = Percentiles()
+    limit: LIVE_LIMIT = 100
 
 
 class Aggregate(Windowed, frozen=True, kw_only=True):
@@ -68,6 +102,84 @@ class Aggregate(Windowed, frozen=True, kw_only=True):
     interval: A_DURATION
     aggregation: STATISTICS
     fill: FILL | UnsetType = UNSET
+    anomaly: ANOMALY = None
+    anomaly_window: A_DURATION | None = None  # asks for it, too
+
+
+class Rolling(Windowed, frozen=True, kw_only=True):
+    """Statistics of windows that move."""
+
+    metric_name: NAME
+    window: A_DURATION
+    step: A_DURATION
+    aggregation: STATISTICS
+
+
+class Distribution(Ranged, frozen=True, kw_only=True):
+    """Histogram, distribution function and fitted families of one timer."""
+
+    name: NAME
+    bins: BINS = 50
+    scale: SCALE = "linear"
+    at: AT = Numbers()
+    fit: FIT = True
+
+
+class Slo(Ranged, frozen=True, kw_only=True):
+    """How one timer does by an objective."""
+
+    name: NAME
+    threshold: THRESHOLD
+    objective: OBJECTIVE
+
+
+class Compare(Ranged, frozen=True, kw_only=True):
+    """One name in two windows; the later is an hour long where its start isn't given."""
+
+    name: NAME
+    offset: OFFSET = field(default_factory=partial(Duration.parse, "1d"))
+    percentiles: PERCENTILES = Percentiles()
+    alpha: ALPHA = field(default_factory=partial(Fraction, 0.01))
+
+
+class Digest(Ranged, frozen=True, kw_only=True):
+    """The merged digest of one name."""
+
+    name: NAME
+
+
+class Merge(Question, frozen=True, kw_only=True):
+    """Where the digest in a body belongs; now where no time is given."""
+
+    name: NAME
+    timestamp: A_TIME | None = None
+    tags: TAGS = Tags()
+
+
+class Forget(Question, frozen=True, kw_only=True):
+    """Series to forget, with their past."""
+
+    match: GLOB
+    tags: TAGS = Tags()
+    kind: KIND | None = None
+
+
+class TagValues(Question, frozen=True, kw_only=True):
+    """Which values a tag has."""
+
+    key: KEY
+    match: GLOB = "*"
+    limit: LIMIT = 1000
+
+
+class Top(Question, frozen=True, kw_only=True):
+    """What makes the most samples, series or bytes."""
+
+    by: MEASURE = "count"
+    last: A_DURATION | None = None
+    start: A_TIME | None = field(name="from", default=None)
+    end: A_TIME | None = field(name="to", default=None)
+    limit: LIMIT = 20
 
 
 class SeriesList(Question, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """What the HTTP edge needs from the daemon, and what goes through it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aggd.outputs.prometheus import Family
 from aggd.store.recorder import Recorder
@@ -13,6 +13,17 @@ from aggd.store.series import Registry
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 TEXT = "text/plain"
+EVENTS = "text/event-stream"
+
+
+class Reloaded(Protocol):
+    """Keys of the configuration that changed, and those that will at the next start."""
+
+    @property
+    def changed(self) -> list[str]: ...
+
+    @property
+    def needs_restart(self) -> list[str]: ...
 
 
 class LinesResult(NamedTuple):
@@ -22,7 +33,15 @@ class LinesResult(NamedTuple):
     rejected: Sequence[tuple[int | None, str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Audience:
+    """Who listens to streams; changed on the loop alone."""
+
+    listeners: int = 0
+    dropped: int = 0  # in all, for reading too slowly
+
+
+@dataclass(slots=True)
 class Service:
     """The daemon as its HTTP edge sees it; times in seconds since the epoch."""
 
@@ -31,10 +50,14 @@ class Service:
     recorder: Recorder
     lines: Callable[[bytes, float], LinesResult]  # records statsd lines
     now: Callable[[], float]
+    tick: Callable[[int], Awaitable[int]]  # waits for the next multiple of so many seconds
+    audience: Audience
     executor: ThreadPoolExecutor  # runs whatever takes longer than a look-up
     max_body: int  # bytes
     figures: Callable[[], list[Family]]
     reasons: Callable[[], list[str]]  # why the answers are not to be trusted yet; none: ready
+    reload: Callable[[], Reloaded]  # reads the configuration again
+    thresholds: Sequence[float] = ()  # statsd's percentiles, which every timer's stats show
 
 
 class Asked(NamedTuple):
@@ -44,6 +67,7 @@ class Asked(NamedTuple):
     query: dict[str, str]
     media: str  # of the body, without parameters
     body: bytes
+    remote: str = ""  # address of the client
 
 
 class Reply(NamedTuple):

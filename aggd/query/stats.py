@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggd.errors import RequestError
-from aggd.query.search import Run, runs_of, search
+from aggd.query import statsd
+from aggd.query.search import ROUNDING, Run, runs_of, search
 from aggd.query.selection import Selection
 from aggd.sketch import digest, distinct, moments
+from aggd.sketch.digest import Digests
 from aggd.store.frame import Counters, Floats, Frame, Gauges, Ids, Sets, Timers
 from aggd.store.merge import gather
 from aggd.store.series import Kind
@@ -30,6 +32,7 @@ STATISTICS = {
     Kind.SET: ("count", "unique"),
 }
 EXACT_LOOKUPS = 4096  # rows of frames searched for an exact percentile: some 10 ms
+EXACT_SAMPLES = 1_000_000  # of all groups, put in order for exact partial sums: some 50 ms
 
 
 class Column(NamedTuple):
@@ -41,10 +44,11 @@ class Column(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Percentiles that were found among the samples themselves."""
+    """What was found among the samples themselves."""
 
-    values: Floats  # shape (rows, percentiles)
-    rows: NDArray[np.bool_]  # which rows that is true of
+    values: Floats  # percentiles, shape (rows, percentiles)
+    rows: NDArray[np.bool_]  # which rows have them
+    digests: Digests  # of all rows, every sample in them where partial sums were asked for
 
 
 def percentile(name: str) -> float | None:
@@ -59,17 +63,25 @@ def percentile(name: str) -> float | None:
 _PERCENTILE = re.compile(r"p([0-9]{1,3}(?:\.[0-9]{0,20})?(?:e-[0-9]{1,3})?)", re.ASCII)
 
 
+def has(kind: Kind, name: str) -> bool:
+    """Tell whether a kind of series has a statistic."""
+    return name in STATISTICS[kind] or (kind is Kind.TIMER and bool(estimates([name])))
+
+
+def exists(name: str) -> bool:
+    """Tell whether any kind of series has a statistic."""
+    return any(has(kind, name) for kind in Kind)
+
+
 def check(name: str, kind: Kind, field: str) -> None:
     """Refuse a statistic that this kind of series doesn't have."""
-    known = name in STATISTICS[kind] or (kind is Kind.TIMER and percentile(name) is not None)
-    if known:
+    if has(kind, name):
         return
     words = ", ".join(STATISTICS[kind])
-    more = " and percentiles such as p99.9" if kind is Kind.TIMER else ""
-    a_word = {word for words in STATISTICS.values() for word in words}
-    if name not in a_word and percentile(name) is None:
+    more = ", percentiles such as p99.9 and parts such as mean_90" if kind is Kind.TIMER else ""
+    if not exists(name):
         raise RequestError(
-            "bad_aggregation", f"unknown statistic {name!r}; a {kind.word} has {words}{more}", field
+            f"bad_{field}", f"unknown statistic {name!r}; a {kind.word} has {words}{more}", field
         )
     raise RequestError(
         "not_answerable", f"a {kind.word} has no {name!r}; it has {words}{more}", field, 422
@@ -90,7 +102,8 @@ def columns(
     seconds : float, or ndarray of float64, shape (n,)
         Length of the window, for rates; of each row, where they differ.
     known : Known, optional
-        Percentiles among `names`, in their order, as far as they are known exactly.
+        Percentiles among `names`, in their order, as far as they are known exactly, and
+        the digests that partial sums are taken from.
     """
     if isinstance(section, Timers):
         return _timer_columns(section, names, seconds, known)
@@ -129,12 +142,31 @@ def _timer_columns(
     )
     for i, name in enumerate(asked):
         out[name] = Column(values[:, i], exact, errors[i])
+    out |= _part_columns(timers, statsd.parts(names), known)
     return {name: out[name] for name in names}
+
+
+def _part_columns(timers: Timers, names: Sequence[str], known: Known | None) -> dict[str, Column]:
+    """Statistics between two ranks; a count is exact whatever the digest is."""
+    digests = timers.digests if known is None else known.digests
+    found, whole = statsd.columns(timers.moments, digests, names), digest.exact(digests)
+    out = {}
+    for name, error in zip(names, statsd.rank_error(names).tolist(), strict=True):
+        exact = whole | (error == 0)
+        errors = np.where(exact, 0.0, np.minimum(1.0, error + 1 / timers.samples))
+        out[name] = Column(found[name], exact, errors)
+    return out
 
 
 def percentiles(names: Sequence[str]) -> list[str]:
     """Those of `names` that mean a percentile."""
     return [name for name in names if percentile(name) is not None]
+
+
+def estimates(names: Sequence[str]) -> list[str]:
+    """Those of `names` that a digest estimates: percentiles and what lies between two."""
+    parts = set(statsd.parts(names))
+    return [name for name in names if name in parts or percentile(name) is not None]
 
 
 class Summary(NamedTuple):
@@ -184,20 +216,47 @@ def affordable(fine: Sequence[Frame], selection: Selection) -> bool:
 def find_exact(
     section: Section, names: Sequence[str], runs: Callable[[int], list[Run | None]]
 ) -> Known | None:
-    """Percentiles among `names` from the samples; None where the digests are exact anyway.
+    """What the samples say that `names` ask for; None where the digests are exact anyway.
 
     `runs` gives the samples of a label, None among them for those that have gone.
     """
-    asked = percentiles(names)
-    if not asked or not isinstance(section, Timers) or digest.exact(section.digests).all():
+    asked, parts = percentiles(names), statsd.parts(names)
+    if not (asked or parts) or not isinstance(section, Timers):
+        return None
+    blurred = np.flatnonzero(~digest.exact(section.digests))
+    if not blurred.size:
         return None
     fractions = [percentile(name) for name in asked]
     q, place = np.unique(np.array(fractions, np.float64), return_inverse=True)
-    known = Known(np.full((section.series.size, q.size), np.nan), ~digest.exact(section.digests))
-    for i in np.flatnonzero(known.rows):
+    values = np.full((section.series.size, q.size), np.nan)
+    whole: dict[int, list[Run]] = {}
+    for i in blurred.tolist():
         found = runs(int(section.series[i]))
         kept = [run for run in found if run is not None]
         if len(kept) == len(found):
-            known.values[i] = search(kept, section.select(np.array([i])), q)
-    known.rows[:] &= ~np.isnan(known.values).any(axis=1)
-    return known._replace(values=known.values[:, place])
+            whole[i] = kept
+            if asked:
+                values[i] = search(kept, section.select(np.array([i])), q)
+    digests = _with_samples(section, whole) if parts else section.digests
+    return Known(values[:, place], ~np.isnan(values).any(axis=1), digests)
+
+
+def _with_samples(section: Timers, whole: dict[int, list[Run]]) -> Digests:
+    """The digests, every sample in the rows of `whole`, as far as they can be put in order."""
+    room, parts, blurred = EXACT_SAMPLES, [], np.ones(section.series.size, np.bool_)
+    for i, runs in whole.items():
+        count, size = float(section.moments.count[i]), sum(run.value.size for run in runs)
+        known = abs(sum(run.total for run in runs) - count) <= ROUNDING * count
+        if known and size <= room:
+            room -= size
+            blurred[i] = False
+            parts += [(np.array([i], np.int32), _as_digest(run)) for run in runs]
+    rest = np.flatnonzero(blurred)
+    parts.append((rest.astype(np.int32), digest.select(section.digests, rest)))
+    return digest.merge(parts, section.series.size, None)
+
+
+def _as_digest(run: Run) -> Digests:
+    n = run.value.size
+    weight = np.ones(n) if run.weight is None else run.weight
+    return Digests(np.array([0, n]), run.value, weight, np.ones(n, np.bool_))

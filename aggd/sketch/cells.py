@@ -120,6 +120,61 @@ def _uncovered(cells: Cells, i: Index, row: NDArray[np.intp], value: Floats) -> 
     return over
 
 
+def sums(cells: Cells, start: Floats, end: Floats) -> tuple[Floats, Floats]:
+    """Add up the samples between two ranks of every row, and their squares.
+
+    Parameters
+    ----------
+    cells : Cells
+        Of n rows.
+    start, end : ndarray of float64, shape (n,)
+        Ranks as the cells count them: 0 before the smallest sample, the row's total
+        behind the largest.  A rank inside a sample takes that part of it.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n,)
+        Sums, and sums of squares; 0 where no sample lies between.
+
+    Notes
+    -----
+    Only cells between the ranks are added: the difference of two sums from 0 on
+    would lose what is left under an outlier that was cut off.
+    """
+    row = ragged.labels(np.diff(cells.offset))
+    begin = np.append(0.0, cells.until[:-1])[: row.size]
+    begin[cells.offset[:-1][np.diff(cells.offset) > 0]] = 0.0
+    first, last = np.maximum(begin, start[row]), np.minimum(cells.until, end[row])
+    inside = np.flatnonzero(first < last)
+    first, last, begin, row = first[inside], last[inside], begin[inside], row[inside]
+    mean, weight = cells.mean[inside], cells.weight[inside]
+    blurred = np.flatnonzero(~cells.atom[inside])
+    with np.errstate(over="ignore", invalid="ignore"):  # squares pass 1.8e308 from 1e154 on
+        total = (last - first) * mean
+        squares = total * mean
+        if blurred.size:
+            i, w = inside[blurred], weight[blurred]
+            left, right, bend = _parabola(cells, i, row[blurred])
+            x = (np.stack([first, last])[:, blurred] - begin[blurred]) / w
+            tilt, spread = _integrals(right - left, bend, np.minimum(x, 1.0) - 0.5)
+            total[blurred] += w * tilt
+            squares[blurred] += w * (2 * mean[blurred] * tilt + spread)
+    return ragged.sums(row, total, start.size), ragged.sums(row, squares, start.size)
+
+
+def _integrals(rise: Floats, bend: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """Integrate a parabola's distance from its mean, and its square, from x[0] to x[1].
+
+    x runs from -0.5 to 0.5, and the distance is ``rise x + bend (1/12 - x x)``.
+    """
+    square = x * x
+    first = (square - 0.25) * (rise / 2 - bend * x / 3)
+    second = rise * rise * square * x / 3
+    second += rise * bend * square * (1 / 12 - square / 2)
+    second += bend * bend * x * (1 / 144 - square / 18 + square * square / 5)
+    return first[1] - first[0], second[1] - second[0]
+
+
 def _abscissa(height: Floats, rise: Floats, bend: Floats) -> Floats:
     """Solve ``x (rise + bend (1 - x)) = height`` for x in [0, 1]."""
     flat = rise <= 0
@@ -133,7 +188,7 @@ def _abscissa(height: Floats, rise: Floats, bend: Floats) -> Floats:
     return solved
 
 
-def _parabola(cells: Cells, i: Index, row: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
+def _parabola(cells: Cells, i: Index, row: NDArray[np.integer]) -> tuple[Floats, Floats, Floats]:
     """Edges and bend of cells: left + x (right - left + bend (1 - x)), x in [0, 1]."""
     first, last = cells.offset[row], cells.offset[row + 1] - 1
     mean = cells.mean[i]

@@ -15,6 +15,7 @@ Without a size nothing is compressed: the same arrays then hold raw samples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -200,7 +201,7 @@ def merge(parts: Sequence[Part], rows: int, size: int | None = K) -> Digests:
             if cut[i] < cut[i + 1]
         ]
         blocks.append(_merge_block(inside, start, int(edges[i + 1]) - start, size))
-    return _stacked(blocks)
+    return stack(blocks)
 
 
 class _Piece(NamedTuple):
@@ -235,7 +236,7 @@ def _merge_block(pieces: list[_Piece], start: int, rows: int, size: int | None) 
     return _compressed(Digests(*arrange(row, mean, weight, atom, rows)), size)
 
 
-def _block_edges(points: Floats, limit: int) -> Index:
+def _block_edges(points: Floats | Index, limit: int) -> Index:
     """Cut rows into blocks of up to `limit` points, a larger row alone."""
     offset = ragged.offsets(points.astype(np.int64))
     edges = [0]
@@ -245,18 +246,51 @@ def _block_edges(points: Floats, limit: int) -> Index:
     return np.array(edges, np.int64)
 
 
-def _stacked(blocks: list[Digests]) -> Digests:
-    """Put the rows of each block behind those of the one before."""
-    if len(blocks) == 1:
-        return blocks[0]
-    if not blocks:
+def stack(parts: Sequence[Digests]) -> Digests:
+    """Put the digests of each part behind those of the one before.
+
+    Parameters
+    ----------
+    parts : sequence of Digests
+        Any number; one alone is given back as it is.
+
+    Returns
+    -------
+    Digests
+        With the rows of all.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
         return EMPTY
-    length = np.concatenate([np.diff(block.offset) for block in blocks])
+    length = np.concatenate([np.diff(part.offset) for part in parts])
     return Digests(
         ragged.offsets(length),
-        np.concatenate([block.mean for block in blocks]),
-        np.concatenate([block.weight for block in blocks]),
-        np.concatenate([block.atom for block in blocks]),
+        np.concatenate([part.mean for part in parts]),
+        np.concatenate([part.weight for part in parts]),
+        np.concatenate([part.atom for part in parts]),
+    )
+
+
+def slice_rows(digests: Digests, first: int, last: int) -> Digests:
+    """Take a run of rows without copying their centroids.
+
+    Parameters
+    ----------
+    digests : Digests
+        Of n rows.
+    first, last : int
+        Rows in [0, n]; `last` is not included.
+
+    Returns
+    -------
+    Digests
+        Of ``last - first`` rows.
+    """
+    offset = digests.offset[first : last + 1]
+    inside = slice(int(offset[0]), int(offset[-1]))
+    return Digests(
+        offset - offset[0], digests.mean[inside], digests.weight[inside], digests.atom[inside]
     )
 
 
@@ -402,6 +436,64 @@ def cdf(digests: Digests, low: Floats, high: Floats, x: ArrayLike) -> Floats:
         shares = cells.share(full, np.repeat(row, x.size), np.tile(x, row.size))
         answer[row] = shares.reshape(row.size, x.size)
     return answer
+
+
+def sample(digests: Digests, low: Floats, high: Floats, rank: Floats) -> Floats:
+    """Estimate one order statistic of every row.
+
+    Parameters
+    ----------
+    digests : Digests
+        Of n rows.
+    low, high : ndarray of float64, shape (n,)
+        Smallest and largest sample of each row.
+    rank : ndarray of float64, shape (n,)
+        Place among the row's sorted samples, 0 for the smallest; weights count as repeats.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        In the unit of the samples, and the sample itself for an exact digest; NaN for
+        empty rows.
+    """
+    answer = np.full(len(digests), np.nan)
+    row, full = _cells(digests, low, high)
+    answer[row] = cells.sample(full, row, rank[row])
+    return answer
+
+
+def sums(
+    digests: Digests, low: Floats, high: Floats, start: Floats, end: Floats
+) -> tuple[Floats, Floats]:
+    """Estimate the sum of the samples between two ranks of every row, and of their squares.
+
+    Parameters
+    ----------
+    digests : Digests
+        Of n rows.
+    low, high : ndarray of float64, shape (n,)
+        Smallest and largest sample of each row.
+    start, end : ndarray of float64, shape (n,)
+        Ranks, 0 before the smallest sample and the count behind the largest; one that
+        is not whole takes a part of a sample.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n,)
+        Sums and sums of squares, right to rounding for an exact digest; infinite or NaN
+        past 1.8e308, 0 where no sample lies between.
+
+    Notes
+    -----
+    0.2 us a centroid, 30 ns an atom, in blocks of `BLOCK` points.
+    """
+    edges = _block_edges(np.diff(digests.offset), BLOCK).tolist()
+    blocks = [np.zeros((2, 0))]
+    for a, b in pairwise(edges):
+        _, full = _cells(slice_rows(digests, a, b), low[a:b], high[a:b])
+        blocks.append(np.stack(cells.sums(full, start[a:b], end[a:b])))
+    total, squares = np.concatenate(blocks, axis=1)
+    return total, squares
 
 
 def _fractions(q: ArrayLike) -> Floats:

@@ -137,8 +137,24 @@ def estimate(members: Members) -> Floats:
     """
     count = np.diff(members.offset).astype(np.float64)
     full = np.flatnonzero(count >= K)
-    largest = members.member[members.offset[1:][full] - 1]
-    count[full] = (K - 1) / (largest.astype(np.float64) / 2.0**64)
+    count[full] = density(members.member[members.offset[1:][full] - 1])
+    return count
+
+
+def density(largest: Hashes) -> Floats:
+    """Count the members of sets of K or more.
+
+    Parameters
+    ----------
+    largest : ndarray of uint64, shape (n,)
+        The K-th smallest hash of each.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Right to a standard error of 2.2 %.
+    """
+    count: Floats = (K - 1) / (largest.astype(np.float64) / 2.0**64)
     return count
 
 
@@ -160,3 +176,39 @@ def select(members: Members, rows: NDArray[np.intp]) -> Members:
     length = np.diff(members.offset)[rows]
     place = ragged.expand(members.offset[:-1][rows], length)
     return Members(ragged.offsets(length), members.member[place])
+
+
+def stack(parts: Sequence[Members]) -> Members:
+    """Put the sets of each part behind those of the one before.
+
+    Parameters
+    ----------
+    parts : sequence of Members
+        At least one.
+
+    Returns
+    -------
+    Members
+        With the rows of all.
+    """
+    length = np.concatenate([np.diff(part.offset) for part in parts])
+    return Members(ragged.offsets(length), np.concatenate([part.member for part in parts]))
+
+
+def slice_rows(members: Members, first: int, last: int) -> Members:
+    """Take a run of rows without copying their members.
+
+    Parameters
+    ----------
+    members : Members
+        Of n sets.
+    first, last : int
+        Rows in [0, n]; `last` is not included.
+
+    Returns
+    -------
+    Members
+        Of ``last - first`` sets.
+    """
+    offset = members.offset[first : last + 1]
+    return Members(offset - offset[0], members.member[int(offset[0]) : int(offset[-1])])

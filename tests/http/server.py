@@ -12,9 +12,11 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from aggd.http.app import LinesResult, Service, make_app
+from aggd.config import Config
+from aggd.http.app import Audience, LinesResult, Service, make_app
 from aggd.outputs.prometheus import Family
 from aggd.protocol.lines import LineParser, Parsed, Sample
+from aggd.reload import Reloaded
 from aggd.store.recorder import Policy, Recorder
 from aggd.store.rollup import History, Tier
 from aggd.store.series import Limits, Registry
@@ -102,6 +104,11 @@ class Client:
         return status, answer["error"]
 
 
+async def never(_: int) -> int:
+    """Time stands still: no multiple of any number of seconds comes."""
+    return await asyncio.get_running_loop().create_future()
+
+
 @asynccontextmanager
 async def serving(past: Past | None = None, **changes: Any) -> AsyncIterator[Client]:
     """A server on a free port of the loopback, and a client of it."""
@@ -113,10 +120,13 @@ async def serving(past: Past | None = None, **changes: Any) -> AsyncIterator[Cli
         recorder=past.recorder,
         lines=past.lines,
         now=lambda: past.now,
+        tick=never,
+        audience=Audience(),
         executor=executor,
         max_body=MAX_BODY,
         figures=lambda: [Family("aggd_series", "gauge", "Series.", [({}, len(past.registry))])],
         reasons=list,
+        reload=lambda: Reloaded(Config(), ["log.level"], []),
     )
     runner = web.AppRunner(make_app(replace(service, **changes)), access_log=None)
     await runner.setup()

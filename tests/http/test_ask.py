@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aggd.store.series import Kind
 from tests.http.server import NOW, Past, serving
 
 STATS_KEYS = [
@@ -132,7 +133,7 @@ async def test_a_percentile_of_a_counter_is_422(client):
 
 async def test_names_in_paths_are_percent_encoded(client):
     past = client.past
-    past.registry.resolve(2, "a/b c%é?", (), NOW)
+    past.registry.resolve(Kind.TIMER, "a/b c%é?", (), NOW)
     answer = await client.get("/api/v1/stats/a%2Fb%20c%25%C3%A9%3F")
     assert answer["name"] == "a/b c%é?"
     for odd in ("%FF", "%ED%A0%80", "%00", "%", "%zz", "a%0Ab", "x" * 5000):

@@ -143,7 +143,7 @@ async def test_any_glob_is_answered(known, match):
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/api/v1", "/api/v1/rolling", "/api/v1/stats/", "/api/v2/stats", "//", "/%"],
+    ["/nothing", "/api/v1", "/api/v1/rolled", "/api/v1/stats/", "/api/v2/stats", "//", "/%"],
 )
 async def test_an_unknown_path_is_404_as_json(client, path):
     status, error = await client.error("GET", path)

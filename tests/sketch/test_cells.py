@@ -1,5 +1,7 @@
 """What a digest says about the samples between its centroids."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +67,43 @@ def test_shares_are_the_inverse_of_samples(points):
     cell = ragged.search(row.until, *np.tile([[0], [row.mean.size - 1]], 100), rank + 0.5)
     blurred = ~row.atom[cell]
     assert back[blurred] == pytest.approx(value[blurred], abs=1e-6 * row.high[0])
+
+
+@given(steps, st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted))
+def test_sums_between_ranks_are_those_of_the_samples_read_there(points, part):
+    row = one_row(points)
+    start, end = (np.array([q * row.until[-1]]) for q in part)
+    total, squares = cells.sums(row, start, end)
+    n = 40_000
+    at = start + (np.arange(n) + 0.5) / n * (end - start)
+    inner = at.clip(1.0, row.until[-1] - 1.0)  # the outermost samples are low and high themselves
+    value = cells.sample(row, row_of(at), inner - 0.5)
+    share, top = (end - start)[0], np.abs(np.append(row.low, row.high)).max()
+    slack = (2 + share * 1e-3) * np.ptp(np.append(row.low, row.high)) + 1e-9 * share * top
+    assert total[0] == pytest.approx(share * value.mean(), abs=slack)
+    assert squares[0] == pytest.approx(share * (value * value).mean(), abs=2 * top * slack)
+
+
+@given(steps, st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted))
+def test_sums_of_neighbouring_ranks_add_up_and_those_of_all_are_the_centroids(points, part):
+    row = one_row(points)
+    ranks = [np.array([q * row.until[-1]]) for q in (0.0, *part, 1.0)]
+    pieces = [cells.sums(row, a, b) for a, b in pairwise(ranks)]
+    whole = cells.sums(row, ranks[0], ranks[-1])
+    for piece, all_ in zip(np.sum(pieces, axis=0), whole, strict=True):
+        assert piece == pytest.approx(all_, rel=1e-9)
+    assert whole[0] == pytest.approx((row.weight * row.mean).sum(), rel=1e-12)
+    assert whole[1] >= (row.weight * row.mean**2).sum() * (1 - 1e-12)
+
+
+def test_sums_of_every_row_start_anew():
+    offset, mean = np.array([0, 2, 2, 4]), np.array([1.0, 3.0, 10.0, 20.0])
+    weight, atom = np.array([2.0, 1.0, 4.0, 1.0]), np.ones(4, bool)
+    low, high = np.array([1.0, np.nan, 10.0]), np.array([3.0, np.nan, 20.0])
+    rows = Cells(offset, mean, weight, atom, low, high, ragged.running(weight, offset))
+    total, squares = cells.sums(rows, np.array([1.0, 0.0, 3.5]), np.array([3.0, 5.0, 4.5]))
+    assert total.tolist() == [4.0, 0.0, 15.0]
+    assert squares.tolist() == [10.0, 0.0, 250.0]
 
 
 def test_a_smooth_distribution_is_read_between_its_centroids():
