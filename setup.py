@@ -3,6 +3,7 @@ from setuptools import Extension, setup
 COMPILED = {
     "aggd.ingest.fastlane": "aggd/ingest/fastlane.pyx",
     "aggd.sketch.compact": "aggd/sketch/compact.pyx",
+    "aggd.sketch.sliding": "aggd/sketch/sliding.pyx",
 }
 
 # optional: where no C compiler is at hand, aggd installs without them and runs its Python lane.

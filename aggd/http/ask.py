@@ -23,9 +23,10 @@ from aggd.http.questions import (
 )
 from aggd.http.service import Service
 from aggd.protocol.times import format_time
-from aggd.query import answer, catalogue, compare, distribution, slo, top
+from aggd.query import answer, catalogue, compare, distribution, listing, slo, top
 from aggd.query import rolling as moving
-from aggd.query.answer import Aggregated, Judged, Listing, More
+from aggd.query.answer import Aggregated, Judged, More
+from aggd.query.listing import Listing
 from aggd.query.scope import Scope, Window
 from aggd.store.series import Kind
 
@@ -71,7 +72,7 @@ def stats(service: Service, question: Stats) -> Answer:
 
 def matching(service: Service, question: Matching) -> Answer:
     """Answer ``GET /api/v1/stats``."""
-    found = answer.matching(
+    found = listing.matching(
         service.registry,
         service.history,
         question.match,
@@ -87,7 +88,7 @@ def live(service: Service, question: Live) -> Answer:
     """Answer ``GET /api/v1/live``, once; the window reaches back from now."""
     now = service.now()
     window = Window(max(0.0, now - question.last), now)
-    found = answer.matching(
+    found = listing.matching(
         service.registry,
         service.history,
         question.match,

@@ -1,6 +1,7 @@
 """Statistics of groups of series, one bucket of time after the other."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,11 +27,12 @@ class Buckets(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A window, ``[start, end)``, and the length of its buckets, in seconds."""
+    """A window, ``[start, end)``, the length of its buckets, and what of it is over, in seconds."""
 
     start: int
     end: int
     step: int
+    until: float = inf
 
 
 def aggregate(
@@ -64,7 +66,7 @@ def aggregate(
     n, step = len(selection.groups), span.step
     # Buckets with frames are numbered, as far-off ones would overflow the labels.
     start, place = np.unique(_starts(frames, step), return_inverse=True)
-    parts = [(frame, k * n) for frame, k in zip(frames, place.tolist(), strict=True)]
+    parts = zip(frames, (place * n).tolist(), strict=True)
     section = gather(parts, selection.kind, selection.ids, selection.labels, keep=False)
     bucket, group = np.divmod(section.series.astype(np.intp), n)
 
@@ -82,7 +84,7 @@ def aggregate(
         known = find_exact(section, names, runs)
     seconds = _seconds(frames, place, start, span)
     found = columns(section, names, seconds[bucket], known)
-    return [_of(np.flatnonzero(group == k), start[bucket], found) for k in range(n)]
+    return [buckets_of(np.flatnonzero(group == k), start[bucket], found) for k in range(n)]
 
 
 def _starts(frames: Sequence[Frame], step: int) -> Starts:
@@ -90,14 +92,16 @@ def _starts(frames: Sequence[Frame], step: int) -> Starts:
 
 
 def _seconds(frames: Sequence[Frame], place: NDArray[np.intp], start: Starts, span: Span) -> Floats:
-    """How much of each bucket the window covers; more than a step where its frames do."""
+    """How much of each bucket the window covers and is over; more than a step where frames do."""
     end = start + span.step
     np.maximum.at(end, place, np.array([frame.end for frame in frames], np.int64))
-    covered = np.minimum(end, span.end) - np.maximum(start, span.start)
-    return covered.astype(np.float64)
+    whole = np.minimum(end, span.end) - np.maximum(start, span.start)
+    over = np.minimum(end, min(span.end, span.until)) - np.maximum(start, span.start)
+    return np.where(over > 0, over, whole).astype(np.float64)  # some senders are ahead of us
 
 
-def _of(rows: NDArray[np.intp], start: Starts, found: dict[str, Column]) -> Buckets:
+def buckets_of(rows: NDArray[np.intp], start: Starts, found: dict[str, Column]) -> Buckets:
+    """Some rows of all columns, as the buckets of one group."""
     errors = {name: column.rank_error[rows] for name, column in found.items()}
     return Buckets(
         start[rows],
@@ -109,7 +113,7 @@ def _of(rows: NDArray[np.intp], start: Starts, found: dict[str, Column]) -> Buck
 
 def filled(buckets: Buckets, span: Span, fill: Fill) -> Buckets:
     """Put something into the empty buckets of a window: null, 0, or the one before."""
-    start, end, step = span
+    start, end, step, _ = span
     every = np.arange(start - start % step, end, step, dtype=np.int64)
     at = np.searchsorted(every, buckets.start)
     out = {}

@@ -12,12 +12,13 @@ import numpy as np
 from aggd.errors import RequestError
 from aggd.protocol.times import format_time
 from aggd.query import aggregate as buckets
+from aggd.query import anomaly, statsd
 from aggd.query.aggregate import Buckets, Fill, Span
-from aggd.query.scope import Past, Scope, groups, pick, reach
+from aggd.query.scope import Past, Scope, groups, pick, reach, wanted
 from aggd.query.selection import Group, plain, select, tag_map
-from aggd.query.stats import STATISTICS, check, percentile, percentiles, summarise
+from aggd.query.stats import check, estimates, has, summarise
 from aggd.store.rollup import History
-from aggd.store.series import Kind, Registry, Series
+from aggd.store.series import Kind, Registry
 from aggd.units import format_duration
 
 Answer = dict[str, Any]
@@ -27,11 +28,14 @@ KEYS = ("count", "sum", "rate", "mean", "median", "std", "min", "max", "last")
 MAX_BUCKETS = 100_000  # of one answer, empty ones counted
 
 
-class Listing(NamedTuple):
-    """Which of many answers are given first, and how many."""
+class More(NamedTuple):
+    """What answers about statistics show beside percentiles and what all of them have."""
 
-    sort: str = "name"
-    limit: int = 1000
+    statistics: Sequence[str] = ()
+    thresholds: Sequence[float] = ()  # statsd's percentiles, of timers
+
+
+NO_MORE = More()
 
 
 def named(p: float) -> str:
@@ -40,64 +44,32 @@ def named(p: float) -> str:
 
 
 def stats(
-    registry: Registry, history: History, name: str, asked: Sequence[float], scope: Scope
+    registry: Registry,
+    history: History,
+    name: str,
+    asked: Sequence[float],
+    scope: Scope,
+    more: More = NO_MORE,
 ) -> Answer:
     """Statistics of all series of one name, merged or by tags."""
     kind, series = pick(registry, name, scope.tags, scope.kind)
     words = [named(p) for p in asked]
     for word in words:
         check(word, kind, "percentiles")
-    past = reach(history, scope.window, scope.now)
+    for word in more.statistics:
+        check(word, kind, "statistics")
+    words += more.statistics
+    past = reach(history, scope.window, scope.now, wanted=wanted(kind, series))
     found = groups(series, scope.by, merge=True)
     if scope.by:
-        return {"name": name, "series": _summaries(registry, past, found, words, scope.now)}
+        rows = summaries(registry, past, found, words, scope.now, more.thresholds)
+        return {"name": name, "series": rows}
     if not found:
         found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
-    return _summaries(registry, past, found, words, scope.now)[0]
+    return summaries(registry, past, found, words, scope.now, more.thresholds)[0]
 
 
-def matching(
-    registry: Registry,
-    history: History,
-    match: str,
-    asked: Sequence[float],
-    scope: Scope,
-    listing: Listing,
-) -> Answer:
-    """Statistics of every series that matches, each alone or by tags."""
-    by_name: dict[tuple[str, Kind], list[Series]] = {}
-    for series in registry.find(match, scope.tags, scope.kind):
-        by_name.setdefault((series.name, series.kind), []).append(series)
-    every = [
-        group
-        for key in sorted(by_name)
-        for group in groups(sorted(by_name[key], key=lambda s: s.tags), scope.by, merge=False)
-    ]
-    past = reach(history, scope.window, scope.now)
-    every = _sorted(registry, past, every, listing.sort, scope.now)
-    words = [named(p) for p in asked]
-    rows = _summaries(registry, past, every[: listing.limit], words, scope.now)
-    return {"series": rows, "truncated": len(every) > listing.limit}
-
-
-def _sorted(
-    registry: Registry, past: Past, every: list[Group], sort: str, now: float
-) -> list[Group]:
-    """Order groups by a statistic, those without it last, or by name."""
-    word, descending = sort.removeprefix("-"), sort.startswith("-")
-    if word == "name":
-        return every[::-1] if descending else every
-    if percentile(word) is None and word not in {w for ws in STATISTICS.values() for w in ws}:
-        raise RequestError(
-            "bad_sort", f"sort must be name or a statistic, such as -p99, got {sort!r}", "sort"
-        )
-    found = [row.values.get(word) for row in _rows(registry, past, every, [word], now)]
-    value = np.array([np.nan if v is None else v for v in found], np.float64)
-    order = np.argsort(-value if descending else value, kind="stable")
-    return [every[i] for i in order.tolist()]
-
-
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """Statistics of one group."""
 
     values: Mapping[str, float | None]
@@ -106,14 +78,14 @@ class _Row(NamedTuple):
     searched: bool
 
 
-def _rows(
+def rows_of(
     registry: Registry, past: Past, every: Sequence[Group], asked: Sequence[str], now: float
-) -> list[_Row]:
+) -> list[Row]:
     """Those of the statistics `asked` that each group's kind has."""
-    rows: list[_Row] = [_Row({}, True, {}, False)] * len(every)
+    rows: list[Row] = [Row({}, True, {}, False)] * len(every)
     for kind in Kind:
         places = [i for i, group in enumerate(every) if group.kind is kind]
-        names = [w for w in asked if _has(kind, w)]
+        names = [w for w in asked if has(kind, w)]
         if not places:
             continue
         selection = select(kind, [every[i] for i in places])
@@ -122,10 +94,10 @@ def _rows(
         )
         values = zip(*(column.values.tolist() for column in columns.values()), strict=True)
         exact = np.logical_and.reduce([column.exact for column in columns.values()]).tolist()
-        estimated = percentiles(names)
+        estimated = estimates(names)
         errors = np.array([columns[name].rank_error for name in estimated]).T.tolist()
         for row, label in enumerate(labels.tolist()):
-            rows[places[label]] = _Row(
+            rows[places[label]] = Row(
                 dict(zip(columns, map(plain, next(values)), strict=True)),
                 exact[row],
                 dict(zip(estimated, errors[row], strict=True)) if estimated else {},
@@ -136,11 +108,7 @@ def _rows(
     return rows
 
 
-def _has(kind: Kind, word: str) -> bool:
-    return word in STATISTICS[kind] or (kind is Kind.TIMER and percentile(word) is not None)
-
-
-def _held(registry: Registry, past: Past, group: Group, row: _Row, now: float) -> _Row:
+def _held(registry: Registry, past: Past, group: Group, row: Row, now: float) -> Row:
     """The level that gauges still have, where nobody set them in a window that reaches now."""
     if group.kind is not Kind.GAUGE or row.values.get("count") or past.end < now:
         return row
@@ -152,13 +120,21 @@ def _held(registry: Registry, past: Past, group: Group, row: _Row, now: float) -
     return row._replace(values={**row.values, "last": last})
 
 
-def _summaries(
-    registry: Registry, past: Past, every: Sequence[Group], asked: Sequence[str], now: float
+def summaries(
+    registry: Registry,
+    past: Past,
+    every: Sequence[Group],
+    asked: Sequence[str],
+    now: float,
+    thresholds: Sequence[float],
 ) -> list[Answer]:
     """One object a group, with the keys of the contract."""
-    shown = [*KEYS, *dict.fromkeys((*PERCENTILES, *asked))]
-    rows = _rows(registry, past, every, [*shown, "unique"], now)
+    shown = list(dict.fromkeys((*KEYS, *PERCENTILES, *asked)))
+    family = [word for p in thresholds for word in statsd.family(p)]
+    words = dict.fromkeys((*shown, *family, "unique"))
+    rows = rows_of(registry, past, every, list(words), now)
     start, end = format_time(past.start), format_time(past.end)
+    resolution = {searched: past.resolution(searched) for searched in (False, True)}
     return [
         {
             "name": group.name,
@@ -166,15 +142,26 @@ def _summaries(
             "tags": group.tags,
             "from": start,
             "to": end,
-            "resolution": past.resolution(row.searched),
+            "resolution": resolution[row.searched],
             "exact": row.exact,
             "rank_error": row.rank_error,
             **{word: row.values.get(word) for word in shown},
             "count": row.values.get("count") or 0,
             **({"unique": row.values.get("unique")} if group.kind is Kind.SET else {}),
+            **({"statsd": _picked(row, family)} if family and group.kind is Kind.TIMER else {}),
         }
         for group, row in zip(every, rows, strict=True)
     ]
+
+
+def _picked(row: Row, words: Sequence[str]) -> Answer:
+    return {word: row.values.get(word) for word in words}
+
+
+class Judged(NamedTuple):
+    """Buckets are judged by those before them, in a window of so many seconds."""
+
+    window: float | None = None
 
 
 def aggregate(
@@ -185,8 +172,9 @@ def aggregate(
     step: float,
     fill: Fill | None,
     scope: Scope,
+    judged: Judged | None = None,
 ) -> "Aggregated":
-    """Statistics of one name in buckets of `step` seconds."""
+    """Statistics of one name in buckets of `step` seconds, the first one judged if asked for."""
     width = history.width
     if step % width:
         raise RequestError(
@@ -195,11 +183,12 @@ def aggregate(
             f"got {format_duration(step)}",
             "interval",
         )
+    trail = judged and anomaly.trail(int(step), judged.window)
     kind, series = pick(registry, name, scope.tags, scope.kind)
     for word in names:
         check(word, kind, "aggregation")
-    past = reach(history, scope.window, scope.now, int(step))
-    span = Span(past.start, past.end, int(step))
+    past = reach(history, scope.window, scope.now, int(step), wanted(kind, series))
+    span = Span(past.start, past.end, int(step), past.until)
     found = groups(series, scope.by, merge=True)
     if not scope.by and not found:
         found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
@@ -215,7 +204,10 @@ def aggregate(
     columns = buckets.aggregate(past.frames, past.fine, select(kind, found), words, span)
     if fill is not None:
         columns = [buckets.filled(of, span, fill) for of in columns]
-    return Aggregated(found, columns, past)
+    if trail:
+        columns = anomaly.scored(columns, names[0], trail, zeros=fill == "zero")
+    count = sum(float(of.columns["count"].sum()) for of in columns)
+    return Aggregated(found, columns, past, count)
 
 
 class Aggregated(NamedTuple):
@@ -224,20 +216,20 @@ class Aggregated(NamedTuple):
     groups: list[Group]
     buckets: list[Buckets]
     past: Past
+    samples: float  # each once
 
     def covers(self) -> Answer:
         """What the answer is about, and how far it may be off."""
         errors: dict[str, float] = {}
         for of in self.buckets:
             errors |= {name: max(e, errors.get(name, 0.0)) for name, e in of.rank_error.items()}
-        count = sum(float(of.columns["count"].sum()) for of in self.buckets)
         return {
             "from": format_time(self.past.start),
             "to": format_time(self.past.end),
             "resolution": self.past.resolution(False),
             "exact": all(of.exact for of in self.buckets),
             "rank_error": errors,
-            "count": plain(count),
+            "count": plain(self.samples),
         }
 
 

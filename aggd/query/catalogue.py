@@ -1,15 +1,19 @@
-"""Which series there are, page by page."""
+"""Which series there are, page by page, and which values their tags have."""
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
-from heapq import nsmallest
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from aggd.errors import RequestError
 from aggd.protocol.times import format_time
 from aggd.query.selection import tag_map
 from aggd.store.series import Kind, Registry, Series
+
+LAST = (1 << 31) - 1  # no id is larger
+AT_ONCE = 10_000  # series made from the registry in one piece: 10 ms
 
 
 def page(
@@ -20,43 +24,83 @@ def page(
     limit: int,
     cursor: str | None,
 ) -> dict[str, Any]:
-    """Names, kinds and tags, in that order, from a cursor on."""
-    after = _after(cursor)
-    every: Iterable[Series] = registry.find(match, tags, kind)
-    if after is not None:
-        every = (series for series in every if _key(series) > after)
-    found = nsmallest(limit + 1, every, key=_key)
+    """Series in the order of their names, those of one name as they came, from a cursor on."""
+    found: list[Series] = []
+    for ids in registry.walk(match, tags, kind, _after(cursor)):
+        found += registry.series(ids[: limit + 1 - len(found)])
+        if len(found) > limit:
+            break
     more = len(found) > limit
     return {
-        "series": [
-            {
-                "name": series.name,
-                "kind": series.kind.word,
-                "tags": tag_map(series.tags),
-                "first_seen": format_time(series.first_seen),
-                "last_seen": format_time(series.last_seen),
-            }
-            for series in found[:limit]
-        ],
-        "cursor": _cursor(_key(found[limit - 1])) if more else None,
+        "series": [_shown(series) for series in found[:limit]],
+        "cursor": _cursor(found[limit - 1]) if more else None,
     }
 
 
-def _key(series: Series) -> tuple[str, int, list[str]]:
-    return series.name, int(series.kind), list(series.tags)
+def _shown(series: Series) -> dict[str, Any]:
+    return {
+        "name": series.name,
+        "kind": series.kind.word,
+        "tags": tag_map(series.tags),
+        "first_seen": format_time(series.first_seen),
+        "last_seen": format_time(series.last_seen),
+    }
 
 
-def _cursor(key: tuple[str, int, list[str]]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+def _cursor(series: Series) -> str:
+    return base64.urlsafe_b64encode(json.dumps([series.name, series.id]).encode()).decode()
 
 
-def _after(cursor: str | None) -> tuple[str, int, list[str]] | None:
+def _after(cursor: str | None) -> tuple[str, int]:
     if cursor is None:
-        return None
+        return "", -1
     try:
-        name, kind, tags = json.loads(base64.urlsafe_b64decode(cursor))
-        return str(name), int(kind), [str(tag) for tag in tags]
-    except (ValueError, TypeError, RecursionError):
+        name, series = json.loads(base64.urlsafe_b64decode(cursor))
+        return str(name), max(-1, min(int(series), LAST))
+    except (ValueError, TypeError, RecursionError, OverflowError):
         raise RequestError(
             "bad_cursor", "cursor must be the cursor of the answer before", "cursor"
         ) from None
+
+
+def values(registry: Registry, key: str, match: str, limit: int) -> dict[str, Any]:
+    """Values of a tag in their order, and how many series have each.
+
+    Raises
+    ------
+    RequestError
+        404 where no series that matches has the tag.
+    """
+    every = match == "*" and ":" not in key
+    counts = _all_counts(registry, key) if every else _counts(registry, key, match)
+    found = list(islice(counts, limit + 1))
+    if not found:
+        of = "no series has" if match == "*" else f"no series that matches {match[:200]!r} has"
+        raise RequestError("unknown_tag", f"{of} a tag {key[:200]!r}", "key", 404)
+    return {
+        "key": key,
+        "values": [{"value": value, "series": count} for value, count in found[:limit]],
+        "truncated": len(found) > limit,
+    }
+
+
+def _all_counts(registry: Registry, key: str) -> Iterator[tuple[str, int]]:
+    """Values of a tag and their series, straight from the index."""
+    index = registry.tag_index
+    empty = index.of(key).size + index.of(f"{key}:").size
+    if empty:
+        yield "", empty
+    for part in index.walk(f"{key}:"):
+        values = ((tag.removeprefix(f"{key}:"), index.of(tag).size) for tag in part.words)
+        yield from (found for found in values if found[0] and found[1])
+
+
+def _counts(registry: Registry, key: str, match: str) -> Iterator[tuple[str, int]]:
+    """The same of some series: a microsecond for each of those."""
+    ids = registry.select(match)
+    counts: Counter[str] = Counter()
+    for first in range(0, ids.size, AT_ONCE):
+        every = registry.series(ids[first : first + AT_ONCE])
+        tags = (tag.partition(":") for series in every for tag in series.tags)
+        counts.update(value for found, _, value in tags if found == key)
+    return iter(sorted(counts.items()))

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +12,17 @@ from aggd.protocol.times import format_time
 from aggd.query.search import Run, runs_of
 from aggd.query.selection import Group, merged, plain, select, single, split, tag_map
 from aggd.sketch import digest
-from aggd.store.frame import Frame, Timers
+from aggd.store.frame import Frame, Ids, Timers
 from aggd.store.merge import gather
 from aggd.store.rollup import FOREVER, History, Tiling
 from aggd.store.series import Kind, Registry, Series
+from aggd.store.shelf import Wanted
 from aggd.units import format_duration
 
 ORDER = (Kind.TIMER, Kind.GAUGE, Kind.COUNTER, Kind.SET)  # which kind of a shared name is meant
 NAMES_SEARCHED = 100_000  # for a suggestion: 20 ms
 NAMES_COMPARED = 300  # 10 ms
+NEIGHBOURS = 50  # names on either side of where an unknown one would stand
 LOOKS = 3  # at a history that others write to
 MAX_GROUPS = 10_000  # of one answer
 
@@ -50,11 +52,12 @@ class Past(NamedTuple):
     start: int
     end: int
     interval: int  # width of the finest tier
+    until: float  # what of the window is over: its end, or now
 
     @property
-    def seconds(self) -> int:
-        """Length of the window."""
-        return self.end - self.start
+    def seconds(self) -> float:
+        """Length of what is over of the window, which rates are of."""
+        return self.until - self.start
 
     def resolution(self, searched: bool) -> str:
         """Finest width among the frames used; `searched` says that the finest tier was."""
@@ -62,8 +65,14 @@ class Past(NamedTuple):
         return format_duration(min(widths, default=self.interval))
 
 
-def reach(history: History, window: Window, now: float, widest: int = FOREVER) -> Past:
-    """Find the frames of a window."""
+def reach(
+    history: History,
+    window: Window,
+    now: float,
+    widest: int = FOREVER,
+    wanted: Wanted | None = None,
+) -> Past:
+    """Find the frames of a window, with the series that are wanted and perhaps others."""
     start, end = window
     if end is None:
         # Senders may be ahead of our clock by a little.
@@ -73,11 +82,14 @@ def reach(history: History, window: Window, now: float, widest: int = FOREVER) -
         oldest = history.oldest()
         start = min(end, now if oldest is None else oldest)
     first, last = int(start), -int(-end // 1)
-    tiling, fine = _both(history, first, last, widest)
-    return Past(tiling.frames, fine, tiling.start, tiling.end, history.width)
+    tiling, fine = _both(history, first, last, widest, wanted)
+    until = now if tiling.start < now < tiling.end else float(tiling.end)
+    return Past(tiling.frames, fine, tiling.start, tiling.end, history.width, until)
 
 
-def _both(history: History, start: int, end: int, widest: int) -> tuple[Tiling, list[Frame] | None]:
+def _both(
+    history: History, start: int, end: int, widest: int, wanted: Wanted | None
+) -> tuple[Tiling, list[Frame] | None]:
     """The coarsest and the finest frames of a window, of the same samples.
 
     Others may add frames between the two looks; if they still do after a few, the
@@ -85,7 +97,7 @@ def _both(history: History, start: int, end: int, widest: int) -> tuple[Tiling, 
     """
     fine = history.fine(start, end)
     for _ in range(LOOKS):
-        tiling, before = history.tile(start, end, widest), fine
+        tiling, before = history.tile(start, end, widest, wanted), fine
         fine = history.fine(start, end)
         if before is None or fine is None:
             break
@@ -104,27 +116,28 @@ def pick(
     RequestError
         404 where nobody sent the name, or not as this kind.
     """
-    if not registry.knows(name):
+    every = registry.narrowed(registry.index.of(name))
+    kinds = _kinds(registry, every)
+    if not kinds:
         raise _unknown(registry, name)
-    every = registry.named(name)
-    kinds = {series.kind for series in every}
+    found = registry.narrowed(every, tags)
     if kind is None:
-        narrowed = [series for series in every if carries(series, tags)]
-        among = {series.kind for series in narrowed} or kinds
+        among = _kinds(registry, found) or kinds
         kind = next(k for k in ORDER if k in among)
     elif kind not in kinds:
         known = " and ".join(f"a {k.word}" for k in ORDER if k in kinds)
         raise RequestError("unknown_name", f"{name!r} is {known}, no {kind.word}", "kind", 404)
-    return kind, [s for s in every if s.kind is kind and carries(s, tags)]
+    return kind, registry.series(registry.narrowed(found, (), kind))
 
 
-def carries(series: Series, tags: Sequence[str]) -> bool:
-    """Tell whether a series has all of `tags`."""
-    return all(tag in series.tags for tag in tags)
+def _kinds(registry: Registry, ids: Ids) -> set[Kind]:
+    kinds = registry.kinds[ids]
+    return {kind for kind in Kind if (kinds == kind).any()}
 
 
 def _unknown(registry: Registry, name: str) -> RequestError:
-    near = nearest(name, registry.names())
+    neighbours = registry.index.near(name, NEIGHBOURS)
+    near = nearest(name, chain(neighbours, registry.names()))
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return RequestError("unknown_name", f"nobody has sent {name[:200]!r}{hint}", "name", 404)
 
@@ -137,7 +150,8 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
         n for n in islice(names, NAMES_SEARCHED)
         if n[:2].lower() == head or n[-3:].lower() == tail
     )  # fmt: skip
-    return difflib.get_close_matches(name, islice(alike, NAMES_COMPARED), 3, 0.6)
+    compared = dict.fromkeys(islice(alike, NAMES_COMPARED))
+    return difflib.get_close_matches(name, compared, 3, 0.6)
 
 
 def groups(series: Sequence[Series], by: Sequence[str], *, merge: bool) -> list[Group]:
@@ -159,6 +173,11 @@ def groups(series: Sequence[Series], by: Sequence[str], *, merge: bool) -> list[
             422,
         )
     return found
+
+
+def wanted(kind: Kind, series: Sequence[Series]) -> Wanted:
+    """All that an answer about some series reads."""
+    return Wanted(kind, np.array([one.id for one in series], np.int32))
 
 
 class Found(NamedTuple):
@@ -189,7 +208,7 @@ def timers_of(registry: Registry, history: History, name: str, scope: Scope) -> 
     if kind is not Kind.TIMER:
         message = f"{name!r} is a {kind.word}: only timers have a distribution"
         raise RequestError("not_answerable", message, "name", 422)
-    past = reach(history, scope.window, scope.now)
+    past = reach(history, scope.window, scope.now, wanted=wanted(kind, series))
     found = groups(series, (), merge=True)
     group = found[0] if found else Group(name, kind, tag_map(tuple(scope.tags)), ())
     selection = select(kind, [group])

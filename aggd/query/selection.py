@@ -75,8 +75,15 @@ def single(series: Series) -> Group:
 
 def tag_map(tags: Tags) -> TagMap:
     """Tags as answers show them: ``{"env": "prod", "bare": "", "zone": ["a", "b"]}``."""
-    keys = dict.fromkeys(tag.partition(":")[0] for tag in tags)
-    return {key: _joined(_values(tags, key)) for key in keys}
+    found: TagMap = {}
+    for tag in tags:
+        key, _, value = tag.partition(":")
+        before = found.get(key)
+        if before is None:
+            found[key] = value
+        else:
+            found[key] = [*before, value] if isinstance(before, list) else [before, value]
+    return found
 
 
 def _values(tags: Tags, key: str) -> tuple[str, ...]:

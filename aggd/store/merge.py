@@ -8,7 +8,7 @@ sketch package).
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,8 @@ from aggd.store.frame import (
     Timers,
     frozen,
 )
+from aggd.store.rows import Part, collect
 from aggd.store.series import Kind
-
-Section = TypeVar("Section", Counters, Gauges, Timers, Sets)
-Part = tuple[Ids, Section]  # label of every row, and the rows
 
 LARGEST = 1e300  # counts and sums stay under it, so that no later addition becomes infinite
 
@@ -94,24 +92,12 @@ def gather(
         Whose `series` are the labels, ascending; labels without data are left out.
     """
     if kind is Kind.COUNTER:
-        return merge_counters([_pick(f.counters, ids, labels, k) for f, k in frames])
+        return merge_counters(collect(frames, Counters, ids, labels))
     if kind is Kind.GAUGE:
-        return merge_gauges([_pick(f.gauges, ids, labels, k) for f, k in frames])
+        return merge_gauges(collect(frames, Gauges, ids, labels))
     if kind is Kind.TIMER:
-        parts = [_pick(f.timers, ids, labels, k) for f, k in frames]
-        return merge_timers(parts, digest.K, keep)
-    return merge_sets([_pick(f.sets, ids, labels, k) for f, k in frames])
-
-
-def _pick(section: Section, ids: Ids, labels: Ids, offset: int) -> Part[Section]:
-    series = section.series
-    if not series.size:
-        return series, section
-    at = series.searchsorted(ids)
-    hit = series.take(at, mode="clip") == ids
-    if hit.all():
-        return labels + np.int32(offset), section.select(at)
-    return labels[hit] + np.int32(offset), section.select(at[hit])
+        return merge_timers(collect(frames, Timers, ids, labels, keep=keep), digest.K, keep)
+    return merge_sets(collect(frames, Sets, ids, labels))
 
 
 def number(labels: Sequence[Ids]) -> tuple[Ids, list[Index]]:
@@ -175,6 +161,8 @@ def merge_timers(parts: Iterable[Part[Timers]], size: int, keep: bool) -> Timers
         return NO_TIMERS
     series, rows = number([labels for labels, _ in parts])
     n = series.size
+    if len(parts) == 1 and not keep and _settled(*parts[0], size):
+        return replace(parts[0][1], series=series, points=None)
     samples = _add(rows, [t.samples for _, t in parts], n)
     merged = moments.merge(
         np.concatenate(rows), moments.concatenate([t.moments for _, t in parts]), n
@@ -185,6 +173,12 @@ def merge_timers(parts: Iterable[Part[Timers]], size: int, keep: bool) -> Timers
     )
     points = _merge_points(rows, timers, digests) if keep else None
     return Timers(series, samples, merged, digests, points)
+
+
+def _settled(labels: Ids, timers: Timers, size: int) -> bool:
+    """Tell whether every row is alone with its label, and small enough."""
+    alone = (labels[1:] > labels[:-1]).all()
+    return bool(alone and np.diff(timers.digests.offset).max() <= size)
 
 
 def _merge_points(rows: list[Index], timers: list[Timers], digests: Digests) -> Digests | None:
