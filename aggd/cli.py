@@ -1,26 +1,36 @@
 """The command ``aggd``: run the daemon, check its configuration, send lines, ask for statistics.
 
-Exit codes: 0 done; 1 the other side is not there or doesn't know; 2 used or configured wrongly.
+Exit codes: 0 done; 1 the other side is not there or doesn't know; 2 used or configured wrongly;
+3 done, and an objective is in danger.
 What a command needs is imported by it alone, so that a query starts without numpy and aiohttp.
 """
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
 from io import BufferedReader
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
 from aggd import __version__
 
-ETHERNET_DATAGRAM = 1432  # bytes that fit an Ethernet frame with room for tunnels, as clients use
-ANSWER_SECONDS = 30.0  # a query over years of slots takes a second
-ABOUT_THE_WINDOW = ("name", "kind", "tags", "from", "to", "resolution", "exact", "rank_error")
-MISSING = "-"
+if TYPE_CHECKING:
+    from aggd.views import View
+
+KINDS = ("timer", "gauge", "counter", "set")
+MEASURES = ("count", "series", "memory")
+URL = "http://127.0.0.1:8127"
+ALERTING = 3  # exit code
+CHART_ROWS = 20  # at most
+AROUND_CHART = 6  # rows: what it is about before it, the prompt after it
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
@@ -38,6 +48,8 @@ def main() -> None:
       aggd run
       echo 'api.latency:320|ms' | aggd send
       aggd query api.latency --last 15m
+      aggd series --match 'api.*'
+      aggd top --last 5m
     """
 
 
@@ -47,24 +59,31 @@ def main() -> None:
 @click.option("--http", metavar="HOST:PORT", help="Answer HTTP here.")
 @click.option("--interval", metavar="DURATION", help="Length of the finest slot.")
 @click.option("--state-dir", metavar="DIRECTORY", help="Keep the past on disk here.")
+@click.option("--takeover", is_flag=True, help="Go on where the daemon that runs now leaves off.")
 def run(
     config: Path | None,
     udp: tuple[str, ...],
     http: str | None,
     interval: str | None,
     state_dir: str | None,
+    takeover: bool,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C.
 
     Options given here override the environment (AGGD_FLUSH__INTERVAL=30s), which overrides the
-    file, which overrides the defaults.
+    file, which overrides the defaults. SIGHUP reads all of them again. With --takeover the daemon
+    that uses the same state directory hands over its sockets, writes everything and leaves, and
+    no datagram is lost.
 
     \b
     Examples:
       aggd run
       aggd run --config /etc/aggd/aggd.toml
+      aggd run --config /etc/aggd/aggd.toml --takeover
       aggd run --udp 0.0.0.0:8125 --udp '[::]:8125' --http 127.0.0.1:8127 --interval 30s
     """
+    # Until the daemon listens to it, a reload has nothing to do, and must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from aggd.config import load
     from aggd.errors import ConfigError
 
@@ -81,7 +100,7 @@ def run(
         sys.exit(2)
     from aggd import daemon
 
-    sys.exit(daemon.run(settings))
+    sys.exit(daemon.run(settings, lambda: load(config, os.environ, flags), takeover))
 
 
 @main.command("check-config", short_help="Tell what is wrong with a file.")
@@ -131,15 +150,16 @@ def send(lines: tuple[str, ...], to: str, verbose: bool) -> None:
       aggd send --to '[::1]:8125' --verbose < lines.txt
       tail -F app.metrics | aggd send -
     """
+    from aggd import datagrams
     from aggd.options import parse_address
 
     try:
         host, port = parse_address(to)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
-    groups = _given(lines) if lines else _read()
+    groups = datagrams.groups(lines or ("-",), cast(BufferedReader, sys.stdin.buffer))
     try:
-        sent = _send(groups, host, port)
+        sent = datagrams.send(groups, host, port)
     except ConnectionRefusedError:
         _fail(f"nothing listens on {to}; start it with 'aggd run', or name another with --to")
     except (OSError, UnicodeError) as error:  # a name like a..b is no Unicode to the resolver
@@ -148,165 +168,229 @@ def send(lines: tuple[str, ...], to: str, verbose: bool) -> None:
         click.echo(f"{sent[0]} lines in {sent[1]} datagrams to {to}")
 
 
-def _given(lines: Iterable[str]) -> Iterator[list[bytes]]:
-    for piped, group in groupby(lines, lambda line: line == "-"):
-        yield from _read() if piped else [os.fsencode("\n".join(group)).split(b"\n")]
+def _address(context: click.Context, option: click.Parameter, url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise click.BadParameter(f"not an address such as {URL}: {url!r}")
+    return url
 
 
-def _read() -> Iterator[list[bytes]]:
-    """Lines of standard input, those that can be read at once together."""
-    stream = cast(BufferedReader, sys.stdin.buffer)
-    rest = b""
-    while chunk := stream.read1(1 << 16):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield lines
-    yield [rest]
+WINDOW_OPTIONS = (
+    click.option("--last", metavar="DURATION", help="The window that ends now: 15m, 1h, 7d."),
+    click.option("--from", metavar="TIME", help="Start: 2026-11-24T02:10:00Z or seconds."),
+    click.option("--to", metavar="TIME", help="End, which isn't part of the window."),
+)
+SERIES_OPTIONS = (
+    click.option("--tags", metavar="TAG[,TAG]", help="Only series with these: env:prod,host:a."),
+    click.option("--kind", type=click.Choice(KINDS), help="Which of those that share a name."),
+)
+OUTPUT_OPTIONS = (
+    click.option("--url", default=URL, show_default=True, callback=_address, help="Where aggd is."),
+    click.option("--json", is_flag=True, help="Print the answer as it came."),
+    click.option("--csv", is_flag=True, help="Print rows with a header, all digits kept."),
+)
 
 
-def _send(groups: Iterable[list[bytes]], host: str, port: int) -> tuple[int, int]:
-    """Send every group of lines; how many lines and datagrams that were."""
-    import socket
-
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    lines = datagrams = 0
-    with socket.socket(family, kind, protocol) as target:
-        target.connect(address)
-        for datagram in (packed for group in groups for packed in pack(group)):
-            target.send(datagram)
-            lines += datagram.count(b"\n") + 1
-            datagrams += 1
-        # The refusal of the last datagram has no later call to show up in.
-        if error := target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(error, os.strerror(error))
-    return lines, datagrams
+def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of --help."""
+    return lambda command: reduce(lambda done, option: option(done), reversed(options), command)
 
 
-def pack(lines: Iterable[bytes], size: int = ETHERNET_DATAGRAM) -> Iterator[bytes]:
-    """Join lines to datagrams of up to `size` bytes; a longer line goes alone, a blank one not."""
-    packed: list[bytes] = []
-    used = 0
-    for line in filter(None, map(bytes.strip, lines)):
-        if packed and used + len(line) > size:
-            yield b"\n".join(packed)
-            packed, used = [], 0
-        packed.append(line)
-        used += len(line) + 1
-    if packed:
-        yield b"\n".join(packed)
-
-
-@main.command(short_help="Print the statistics of a series.")
+@main.command(short_help="Print, compare or draw the statistics of a series.")
 @click.argument("name")
-@click.option("--last", metavar="DURATION", help="The window that ends now: 15m, 1h, 7d.")
-@click.option("--from", "start", metavar="TIME", help="Start: 2026-11-24T02:10:00Z or seconds.")
-@click.option("--to", "end", metavar="TIME", help="End, which isn't part of the window.")
+@_all(*WINDOW_OPTIONS, *SERIES_OPTIONS)
 @click.option("-p", "--percentiles", metavar="P[,P]", help="Such as 50,99.9.")
-@click.option("--tags", metavar="TAG[,TAG]", help="Only series with these: env:prod,region:eu.")
 @click.option("--by", metavar="KEY[,KEY]", help="One row for each value of these tags.")
-@click.option("--url", default="http://127.0.0.1:8127", show_default=True, help="Where aggd is.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as it came.")
-def query(name: str, url: str, as_json: bool, **asked: str | None) -> None:
+@click.option("-s", "--statistics", metavar="S[,S]", help="Which to show: mean,p99.")
+@click.option("--interval", metavar="DURATION", help="A row for each such part of the window.")
+@click.option("--rolling", metavar="DURATION", help="A row a step, each over as much before it.")
+@click.option("--step", metavar="DURATION", help="From row to row of --rolling.")
+@click.option("--compare", metavar="OFFSET", help="With the same window, so much earlier: 1d.")
+@click.option(
+    "--slo",
+    metavar="THRESHOLD:OBJECTIVE",
+    help="300:0.99: what is good, the budget, how fast it burns.",
+)
+@click.option("--distribution", is_flag=True, help="A histogram, and what fits it best.")
+@click.option("--plot", is_flag=True, help="Draw the first statistic over time.")
+@click.option("--sort", metavar="STATISTIC", help="Of a glob; -p99 for the largest first.")
+@click.option("--limit", metavar="N", help="Of a glob: so many series at most.")
+@_all(*OUTPUT_OPTIONS)
+def query(name: str, url: str, **options: str | bool | None) -> None:
     """Print the statistics of a series over a window; without one, over all that is kept.
+
+    NAME may be a glob, 'api.*', for a row for each series that matches.
+
+    The objective --slo 300:0.99 is that 99 % of the samples are at or under 300. The exit code is 3
+    while its budget burns so fast that somebody should be told; else 0, or 1 if aggd isn't there or
+    doesn't know the name, or 2 if the question is wrong.
 
     \b
     Examples:
       aggd query api.latency --last 15m
       aggd query api.latency --last 1d -p 50,99.9 --tags env:prod --by host
       aggd query api.latency --from 2026-11-24T02:00:00Z --to 2026-11-24T03:00:00Z --json
+      aggd query api.latency --last 1h --interval 5m -s mean,p99 --csv
+      aggd query api.latency --last 6h --rolling 1h --step 1m -s p99 --plot
+      aggd query api.latency --last 1d --plot --by host
+      aggd query api.latency --last 1h --compare 1d
+      aggd query api.latency --slo 300:0.99; echo $?
+      aggd query api.latency --last 1h --distribution
+      aggd query 'api.*' --last 5m --sort -p99 --limit 20
     """
-    if asked["last"] and (asked["start"] or asked["end"]):
-        raise click.UsageError("--last is a window of its own: leave out --from and --to.")
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(
-            f"not an address such as http://127.0.0.1:8127: {url!r}", param_hint="--url"
-        )
-    asked["from"], asked["to"] = asked.pop("start"), asked.pop("end")
-    status, body = _get(url, name, {key: text for key, text in asked.items() if text})
+    from aggd import views
+
+    asked = _given(options)
+    with _usage():
+        view = views.view(name, asked)
+    _show(view, name, asked, url)
+
+
+def _given(options: dict[str, str | bool | None]) -> dict[str, str]:
+    return {key: str(found) for key, found in options.items() if found}
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Options that exclude each other, as wrong usage."""
     try:
-        answer = json.loads(body)
-        message = "" if status == 200 else answer["error"]["message"]
-        text = message or (body if as_json else _table(answer, asked["by"]))
-    except (ValueError, TypeError, KeyError):
-        _fail(f"{url} answered {status}, but not as aggd does; name aggd's address with --url")
-    if status == 404:
-        _fail(f"{message}; see what there is: curl '{url}/api/v1/series?match=*'")
-    if message:
-        _fail(f"{url}: {message}", 2 if status in (400, 422) else 1)
-    click.echo(text)
+        yield
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
 
 
-def _get(url: str, name: str, asked: dict[str, str]) -> tuple[int, str]:
-    """Ask for statistics; the status and the body. (urllib.request would mind http_proxy.)"""
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
-    from urllib.parse import quote, urlencode, urlsplit
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a daemon doesn't answer, as message and exit code."""
+    from aggd.errors import AnswerError
 
     try:
-        base = urlsplit(url)
-        connect = HTTPSConnection if base.scheme == "https" else HTTPConnection
-        path = f"{base.path.rstrip('/')}/api/v1/stats/{quote(name, safe='')}?{urlencode(asked)}"
-        connection = connect(base.netloc, timeout=ANSWER_SECONDS)
-        connection.request("GET", path, headers={"Accept": "application/json"})
-        response = connection.getresponse()
-        return response.status, response.read().decode(errors="replace")
-    except (OSError, HTTPException, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        _fail(f"can't reach {url}: {why}; start it with 'aggd run', or name its address with --url")
+        yield
+    except AnswerError as error:
+        _fail(error.message, error.code)
 
 
-def _table(answer: dict[str, Any], by: str | None) -> str:
-    """The answer as aligned text: a statistic a row, or with `by` a group a row."""
-    groups = answer["series"] if by else [answer]
-    if not groups:
-        return f"{answer['name']}: nothing in this window"
-    one = groups[0]
-    exact = "exact" if all(group["exact"] for group in groups) else "estimated"
-    head = [
-        f"{answer['name']}  {one['kind']}  {f'by {by}' if by else _tags(one['tags'])}".rstrip(),
-        f"{one['from']} to {one['to']}, resolution {one['resolution']}, {exact}",
-        "",
-    ]
-    body = _row_a_group(groups, by.split(",")) if by else _row_a_statistic(answer)
-    return "\n".join(head + body)
+def _show(view: "View", name: str, asked: dict[str, str], url: str) -> None:
+    """Ask, print the answer; exit with 3 where it says that an objective is in danger."""
+    from shutil import get_terminal_size
+
+    from aggd import views
+    from aggd.client import ask
+    from aggd.terminal.chart import Size
+
+    columns, lines = get_terminal_size((80, CHART_ROWS + AROUND_CHART))
+    size = Size(columns, min(CHART_ROWS, lines - AROUND_CHART))
+    with _refusals():
+        if first := views.outline(view, name, asked):
+            asked = views.completed(asked, ask(url, first).answer, size.columns)
+        reply = ask(url, view.question(name, asked))
+        text = views.rendered(view, name, asked, reply, size)
+    _print(text)
+    if reply.answer.get("alerting"):
+        sys.exit(ALERTING)
 
 
-def _tags(tags: dict[str, Any]) -> str:
-    return ",".join(f"{key}:{value}" for key, value in tags.items())
+def _print(text: str) -> None:
+    """Print in colour where somebody looks, in ASCII where there is nothing else."""
+    from aggd.terminal.table import painted, plain
+
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = plain(text)
+    plain_asked = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    colours = sys.stdout.isatty() and not plain_asked
+    click.echo(painted(text) if colours else text)
 
 
-def _row_a_statistic(answer: dict[str, Any]) -> list[str]:
-    names = _statistics(answer)
-    off = answer.get("rank_error") or {}
-    notes = [f"  rank within {100 * off[name]:.2g} %" if name in off else "" for name in names]
-    rows = _aligned([[name, _number(answer[name])] for name in names], left=1)
-    return [row + note for row, note in zip(rows, notes, strict=True)]
+@main.command(short_help="Print what makes the most samples, series or bytes.")
+@_all(*WINDOW_OPTIONS)
+@click.option("--by", default="count", show_default=True, type=click.Choice(MEASURES), help="What.")
+@click.option("--limit", default="20", show_default=True, metavar="N", help="So many of each.")
+@_all(*OUTPUT_OPTIONS)
+def top(url: str, **options: str | bool | None) -> None:
+    """Print the names, and the prefixes of names, that make the most samples, series or bytes.
+
+    For the series that have most of a statistic see 'aggd query "*" --sort -p99'.
+
+    \b
+    Examples:
+      aggd top --last 5m
+      aggd top --by memory --limit 5
+      aggd top --last 1h --by series --csv
+    """
+    from aggd import views
+
+    asked = _given(options)
+    with _usage():
+        views.consistent(asked)
+    _show(views.TOP, "", asked, url)
 
 
-def _row_a_group(groups: list[dict[str, Any]], keys: list[str]) -> list[str]:
-    statistics = _statistics(groups[0])
-    rows = [keys + statistics]
-    for group in groups:
-        tags = [str(group["tags"].get(key, MISSING)) for key in keys]
-        rows.append(tags + [_number(group.get(key)) for key in statistics])
-    return _aligned(rows, left=len(keys))
+@main.command(short_help="List the series there are.")
+@click.option("--match", default="*", metavar="GLOB", help="Only those called so: 'api.*'.")
+@_all(*SERIES_OPTIONS)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="So many at most.")
+@_all(*OUTPUT_OPTIONS)
+def series(match: str, limit: int | None, url: str, **options: str | bool | None) -> None:
+    """List the series there are by name, with their kind, their tags and when they were seen.
+
+    \b
+    Examples:
+      aggd series
+      aggd series --match 'api.*' --tags env:prod --kind timer
+      aggd series --json --limit 10
+    """
+    from aggd import views
+    from aggd.client import pages
+
+    asked = _given(options)
+    with _usage():
+        views.consistent(asked)
+    with _refusals():
+        found = list(pages(url, {"match": match, **views.narrowed(asked)}, limit))
+        text = views.listed(match, asked, found)
+    _print(text)
 
 
-def _statistics(answer: dict[str, Any]) -> list[str]:
-    return [key for key in answer if key not in ABOUT_THE_WINDOW]
+@main.command("install-service", short_help="Make aggd a service of systemd.")
+@click.option("--user", is_flag=True, help="Of yours, which needs no rights, not the system's.")
+@click.option("--dry-run", is_flag=True, help="Print the files and write none.")
+@click.option("--force", is_flag=True, help="Replace files that were changed.")
+@click.option(
+    "--prefix",
+    type=click.Path(path_type=Path, file_okay=False, resolve_path=True),
+    default="/",
+    metavar="DIRECTORY",
+    help="Root of the image to write to.",
+)
+def install_service(user: bool, dry_run: bool, force: bool, prefix: Path) -> None:
+    """Write the units of systemd, and the commands that start them, for this installation.
 
+    An aggd.toml that is there stays. A unit that somebody changed stays too, unless --force is
+    given: what differs is shown, nothing is written, and the exit code is 1.
 
-def _aligned(rows: list[list[str]], left: int) -> list[str]:
-    """Columns as wide as their widest cell, the first `left` to the left, numbers to the right."""
-    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width[i]) if i < left else cell.rjust(width[i]) for i, cell in enumerate(row)
-        ).rstrip()
-        for row in rows
-    ]
+    \b
+    Examples:
+      aggd install-service --dry-run
+      sudo /opt/aggd/bin/aggd install-service
+      aggd install-service --user
+    """
+    from aggd import install
 
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    whole = float(value).is_integer() and abs(value) < 1e15
-    return f"{value:.0f}" if whole else f"{value:.6g}"
+    command = install.running_command()
+    if not user and (unseen := install.hidden(command)):
+        click.echo(f"aggd: a service can't see {unseen}; install aggd in /opt/aggd", err=True)
+    root, home = prefix, Path.home()
+    files = install.user_files(root, command, home) if user else install.system_files(root, command)
+    try:
+        if not force and (changed := install.changed(files)):
+            click.echo("".join(map(install.difference, changed)), nl=False)
+            names = ", ".join(str(file.path) for file in changed)
+            _fail(f"somebody changed {names}; nothing was written, --force replaces it")
+        for file in files:
+            if not dry_run:
+                install.write(file)
+            click.echo(f"# {file.path}\n{file.text}" if dry_run else f"wrote {file.path}")
+    except OSError as error:
+        _fail(f"can't write {error.filename}: {error.strerror}; be root, or give --user")
+    click.echo("\n".join(("", "Next:", *install.next_commands(root, user))))

@@ -5,6 +5,7 @@
     +-- StorageError     the state directory can't be used
     +-- RequestError     a question can't be answered as it was asked
     +-- ProtocolError    a point or a body isn't what the protocol says
+    +-- AnswerError      a command that asked a daemon has no answer to show
 
 Wrong arguments inside the program are ``ValueError``, as everywhere.
 """
@@ -54,3 +55,12 @@ class ProtocolError(AggdError):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class AnswerError(AggdError):
+    """A command has no answer to show; it says what to do and exits with `code`."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code

@@ -1,49 +1,24 @@
+import fcntl
 import json
+import os
+import pty
+import re
 import socket
+import struct
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
-from threading import Thread
-from urllib.parse import parse_qs, urlsplit
+import termios
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from aggd import __version__
-from aggd.cli import ETHERNET_DATAGRAM, main, pack
+from aggd.cli import main
 from aggd.config import FLAGS
-
-WINDOW = {
-    "from": "2026-11-24T02:00:00Z",
-    "to": "2026-11-24T02:15:00Z",
-    "resolution": "10s",
-    "exact": False,
-}
-TIMER = {
-    **{"name": "api.latency", "kind": "timer", "tags": {"env": "prod", "region": "eu"}, **WINDOW},
-    **{"count": 1234, "sum": 29000.5, "rate": 1.3711111111, "mean": 23.501215559},
-    **{"median": 21.25, "std": 11.75, "min": 1.0, "max": 310.0, "last": None},
-    **{"p50": 21.25, "p99.9": 303.123456789},
-    "rank_error": {"p50": 0.0441, "p99.9": 0.00137},
-}
-GROUPS = {
-    "name": "api.latency",
-    "series": [
-        {
-            **{"name": "api.latency", "kind": "timer", "tags": {"host": "web-1"}, **WINDOW},
-            **{"count": 1234, "mean": 23.501215559, "p99": 300.0, "rank_error": {"p99": 0.01}},
-        },
-        {
-            **{"name": "api.latency", "kind": "timer", "tags": {}, **WINDOW},
-            **{"count": 0, "mean": None, "p99": None, "rank_error": {}},
-        },
-    ],
-}
-UNKNOWN = {"error": {"code": "unknown_series", "message": "no series 'x'", "field": "name"}}
-BAD_LAST = {"error": {"code": "bad_last", "message": "last must be a duration, got 'soon'"}}
+from aggd.datagrams import ETHERNET_DATAGRAM
+from tests.command import commanding, past
+from tests.daemon import Daemon
+from tests.http.server import Past
 
 
 @pytest.fixture
@@ -61,33 +36,6 @@ def receiver():
         yield target, f"127.0.0.1:{target.getsockname()[1]}"
 
 
-@pytest.fixture
-def server():
-    """An HTTP server that gives one recorded answer and remembers what it was asked."""
-
-    class Answering(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.server.asked.append(self.path)
-            status, body = self.server.answer
-            body = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as http:
-        http.asked, http.answer = [], (200, TIMER)
-        http.url = f"http://127.0.0.1:{http.server_port}"
-        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield http
-        http.shutdown()
-        thread.join()
-
-
 @pytest.mark.parametrize("command", [[], *([name] for name in main.commands)])
 def test_every_help_has_examples(aggd, command):
     result = aggd(*command, "--help")
@@ -99,12 +47,13 @@ def test_the_version_is_told(aggd):
     assert aggd("--version").output == f"aggd, version {__version__}\n"
 
 
-def test_the_package_runs_as_a_module_and_a_query_starts_without_numpy():
+@pytest.mark.parametrize("words", [["query", "x"], ["query", "x", "--plot"], ["top"], ["series"]])
+def test_the_package_runs_as_a_module_and_asks_without_what_the_daemon_needs(words):
     program = (
-        "import runpy, sys; sys.argv = ['aggd', 'query', 'x', '--url', 'http://127.0.0.1:0']\n"
+        f"import runpy, sys; sys.argv = ['aggd', *{words}, '--url', 'http://127.0.0.1:0']\n"
         "try: runpy.run_module('aggd', run_name='__main__')\n"
         "except SystemExit as stop: code = stop.code\n"
-        "heavy = {'numpy', 'scipy', 'aiohttp', 'msgspec', 'asyncio'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'scipy', 'aiohttp', 'msgspec', 'orjson', 'asyncio'} & set(sys.modules)\n"
         "print(code, sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -176,17 +125,6 @@ def test_bytes_that_are_no_utf8_are_sent_as_they_are(aggd, receiver):
     assert target.recv(65536) == b"caf\xe9:1|c"
 
 
-@given(
-    st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b""))), st.integers(1, 99)
-)
-def test_packing_keeps_every_line_and_fills_no_datagram_over_its_size(lines, size):
-    got = list(pack(lines, size))
-    assert [x for d in got for x in d.split(b"\n")] == [x.strip() for x in lines if x.strip()]
-    assert all(len(datagram) <= size or b"\n" not in datagram for datagram in got)
-    for one, following in pairwise(got):
-        assert len(one) + 1 + len(following.split(b"\n")[0]) > size
-
-
 def test_sending_to_where_nothing_listens_exits_with_1(aggd, receiver):
     target, address = receiver
     target.close()
@@ -213,96 +151,143 @@ def test_a_target_that_is_no_address_is_wrong_usage(aggd):
     assert "'8125'" in result.stderr
 
 
-def test_an_answer_is_an_aligned_table(aggd, server):
-    result = aggd("query", "api.latency", "--url", server.url)
-    assert result.exit_code == 0
-    table = """\
-api.latency  timer  env:prod,region:eu
-2026-11-24T02:00:00Z to 2026-11-24T02:15:00Z, resolution 10s, estimated
-
-count      1234
-sum     29000.5
-rate    1.37111
-mean    23.5012
-median    21.25
-std       11.75
-min           1
-max         310
-last          -
-p50       21.25  rank within 4.4 %
-p99.9   303.123  rank within 0.14 %
-"""
-    assert result.output == table
+@pytest.fixture(scope="module")
+def running():
+    """A daemon that has heard of one series."""
+    daemon = Daemon()
+    daemon.send(b"\n".join(b"api.latency:%d|ms|#env:prod" % v for v in range(100)))
+    daemon.stats("api.latency", 100)
+    yield daemon
+    assert daemon.stop()[0] == 0
 
 
-def test_groups_are_a_row_each(aggd, server):
-    server.answer = 200, GROUPS
-    result = aggd("query", "api.latency", "--by", "host", "--url", server.url)
-    table = """\
-api.latency  timer  by host
-2026-11-24T02:00:00Z to 2026-11-24T02:15:00Z, resolution 10s, estimated
-
-host   count     mean  p99
-web-1   1234  23.5012  300
--          0        -    -
-"""
-    assert result.output == table
+def command(*words, **environment):
+    """Run the command as a user does, in a process of its own."""
+    env = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-m", "aggd", *words], capture_output=True, env=env)
 
 
-def test_no_group_in_the_window_is_said(aggd, server):
-    server.answer = 200, {"name": "api.latency", "series": []}
-    result = aggd("query", "api.latency", "--by", "host", "--url", server.url)
-    assert result.output == "api.latency: nothing in this window\n"
+def test_the_command_asks_a_daemon(running):
+    done = command("query", "api.latency", "--last", "1h", "-s", "count,p50", "--url", running.http)
+    assert (done.returncode, done.stderr) == (0, b"")
+    head, _, _, *rows = done.stdout.decode().splitlines()
+    assert head == "api.latency  timer  env:prod"
+    assert rows == ["count   100", "p50    49.5"]
 
 
-def test_the_question_is_asked_as_the_interface_has_it(aggd, server):
-    words = ["--last", "15m", "-p", "50,99.9", "--tags", "env:prod,region:eu", "--by", "a,b"]
-    aggd("query", "api/late ncy", *words, "--url", f"{server.url}/proxied/")
-    aggd("query", "x", "--from", "2026-11-24T02:00:00+01:00", "--to", "5", "--url", server.url)
-    first, second = map(urlsplit, server.asked)
-    assert first.path == "/proxied/api/v1/stats/api%2Flate%20ncy"
-    assert parse_qs(first.query) == {
-        "last": ["15m"],
-        "percentiles": ["50,99.9"],
-        "tags": ["env:prod,region:eu"],
-        "by": ["a,b"],
-    }
-    assert parse_qs(second.query) == {"from": ["2026-11-24T02:00:00+01:00"], "to": ["5"]}
+def test_a_chart_is_ascii_where_nothing_else_can_be_printed(running):
+    plot = ["query", "api.latency", "--last", "1h", "--plot", "--url", running.http]
+    done = command(*plot, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode("ascii").splitlines()
+    assert len(lines[4:]) == 20
+    drawing = "".join(lines[4:])
+    assert set(drawing) - set(" .:0123456789") == set("*+-|")
+    assert re.fullmatch(r" +\+[-+]+", lines[-2])
 
 
-def test_json_is_printed_as_it_came(aggd, server):
-    result = aggd("query", "api.latency", "--json", "--url", server.url)
-    assert result.output == json.dumps(TIMER) + "\n"
+def on_a_terminal(*words, **environment):
+    """What the command prints on a terminal of 60 columns and 30 rows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
+    kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    env = {**kept, "TERM": "xterm", "PYTHONUTF8": "1", **environment}
+    program = [sys.executable, "-m", "aggd", *words]
+    with subprocess.Popen(program, stdin=theirs, stdout=theirs, env=env):
+        os.close(theirs)
+        text = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                text += chunk
+        except OSError:  # so Linux says that the other end is closed
+            pass
+    os.close(ours)
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gives_colour_and_width_unless_told_not_to(running):
+    plot = ["query", "api.latency", "--last", "1h", "--plot", "--url", running.http]
+    coloured = on_a_terminal(*plot)
+    assert "\x1b[36m" in coloured
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = on_a_terminal(*plot, **environment)
+        assert "\x1b" not in plain
+        assert max(map(len, plain.splitlines()[4:])) == 60
+
+
+@pytest.fixture
+async def asking():
+    """The command beside a server with a past."""
+    async with commanding(past()) as command:
+        yield command
+
+
+async def test_json_is_the_answer_as_it_came(asking):
+    found = json.loads(await asking.text("query", "api.latency", "--last", "1h", "--json"))
+    listed = json.loads(await asking.text("query", "api.*", "--last", "1h", "--json"))
+    assert (found["name"], found["count"], found["p50"]) == ("api.latency", 464, 62.5)
+    assert [row["name"] for row in listed["series"]] == ["api.latency"] * 2 + ["api.requests"]
+
+
+@pytest.mark.parametrize("format", ["--json", "--csv"])
+async def test_what_nobody_sent_exits_with_1_and_names_what_is_spelled_alike(asking, format):
+    said = await asking.refused("query", "api.latncy", format, code=1)
+    assert said == "aggd: nobody has sent 'api.latncy'; did you mean 'api.latency'?\n"
+    said = await asking.refused("query", "zz", format, "--last", "1h", code=1)
+    assert said == "aggd: nobody has sent 'zz'; see what there is with 'aggd series'\n"
+    said = await asking.refused("query", "zz*", format, code=1)
+    assert said == "aggd: nothing matches 'zz*'; see what there is with 'aggd series'\n"
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "message"),
+    ("words", "said"),
     [
-        ((404, UNKNOWN), 1, "aggd: no series 'x'; see what there is: curl '{}/api/v1/series?match"),
-        ((400, BAD_LAST), 2, "aggd: {}: last must be a duration, got 'soon'"),
-        ((503, BAD_LAST), 1, "aggd: {}: last must be a duration, got 'soon'"),
-        ((404, b"<html>not here</html>"), 1, "aggd: {} answered 404, but not as aggd does"),
-        ((200, {"hello": "world"}), 1, "aggd: {} answered 200, but not as aggd does"),
-        ((200, [1]), 1, "aggd: {} answered 200, but not as aggd does"),
+        (["--last", "soon"], "last must be a positive duration such as 30s or 5min, got 'soon'"),
+        (["--interval", "7s"], "interval must be a multiple of the flush interval, 10s, got 7s"),
+        (["-s", "zz"], "unknown statistic 'zz'; a timer has count, sum"),
+        (["--slo", "300:x"], "objective must be a number"),
     ],
 )
-def test_an_answer_that_is_none_exits_with_what_to_do(aggd, server, answer, code, message):
-    server.answer = answer
-    result = aggd("query", "x", "--url", server.url)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert result.stderr.startswith(message.format(server.url))
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:0", "http://[::1", "http://x:y", "http://a..b"])
-def test_a_daemon_that_is_out_of_reach_exits_with_what_to_do(aggd, url):
-    result = aggd("query", "x", "--url", url)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"aggd: can't reach {url}: ")
-    assert "start it with 'aggd run', or name its address with --url" in result.stderr
+async def test_what_the_daemon_refuses_exits_with_2(asking, words, said):
+    assert said in await asking.refused("query", "api.latency", *words, code=2)
 
 
 @pytest.mark.parametrize(
-    "words", [["--last", "1h", "--from", "5"], ["--url", "127.0.0.1:8127"], ["--lst", "1h"]]
+    ("words", "said"),
+    [
+        (["x", "--last", "1h", "--to", "5"], "--last is a window of its own: leave out --from"),
+        (["x", "--csv", "--json"], "--json and --csv exclude each other"),
+        (["x", "--slo", "3:0.9", "--interval", "1m"], "--interval and --slo exclude each other"),
+        (["x", "--slo", "300"], "--slo must be THRESHOLD:OBJECTIVE such as 300:0.99, got '300'"),
+        (["x*", "--rolling", "1h"], "--rolling is for one name, not for a glob such as 'x*'"),
+        (["x", "--url", "127.0.0.1:8127"], "not an address such as http://127.0.0.1:8127"),
+        (["x", "--kind", "timr"], "'timr' is not one of 'timer', 'gauge', 'counter', 'set'"),
+        (["x", "--lst", "1h"], "No such option '--lst'"),
+    ],
 )
-def test_a_question_asked_wrongly_exits_with_2(aggd, words):
-    assert aggd("query", "x", *words).exit_code == 2
+def test_a_question_asked_wrongly_exits_with_2_and_asks_nobody(aggd, words, said):
+    result = aggd("query", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("name", ["top", "series"])
+def test_two_ways_to_print_one_answer_are_refused(aggd, name):
+    result = aggd(name, "--csv", "--json")
+    assert result.exit_code == 2
+    assert "--json and --csv exclude each other." in result.stderr
+
+
+async def test_a_list_follows_its_pages_and_stops_at_its_limit():
+    about = Past()
+    about.send(*(f"many.{i:04}:1|c" for i in range(2500)), "other:1|c")
+    names = [f"many.{i:04}" for i in range(2500)]
+    async with commanding(about) as asking:
+        every = await asking.lines("series", "--match", "many.*", "--csv")
+        some = json.loads(await asking.text("series", "--json", "--limit", "1200"))
+        none = await asking.refused("series", "--match", "zz*", code=1)
+        empty = json.loads(await asking.text("series", "--match", "zz*", "--json"))
+    assert [line.split(",")[0] for line in every[1:]] == names
+    assert [row["name"] for row in some["series"]] == names[:1200]
+    assert none == "aggd: nothing matches 'zz*'\n"
+    assert empty == {"series": [], "cursor": None}
