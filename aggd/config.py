@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from aggd.errors import ConfigError
-from aggd.options import Address, Bind, Binds, Bytes, Interval, Pause, Seconds, option
+from aggd.options import Address, Bind, Binds, Bytes, Interval, Pause, Seconds, Thresholds, option
 from aggd.units import DAY, GIB, HOUR, KIB, MIB, MINUTE, YEAR, format_duration
 
 FLAGS = {
@@ -139,13 +139,30 @@ class Protocol(Section, frozen=True, kw_only=True):
     netdata_defaults: bool = False
 
 
+class Timers(Section, frozen=True, kw_only=True):
+    """What answers about timers show by statsd's names.
+
+    percentiles: Percentiles as statsd's percentThreshold has them, 90 for the lowest 90 %, -10 for
+        the highest 10 %; each adds upper_90 (lower_top10) and mean, sum, sum_squares and count of
+        the same samples.
+    """
+
+    percentiles: Thresholds = ()
+
+
 class Storage(Section, frozen=True, kw_only=True):
     """Where the past outlives the process.
 
     state_dir: Directory that holds frames and the catalogue; empty keeps all in memory only.
+    checkpoint: How often the open interval is written, which is the most that a kill -9 costs.
+    max_bytes: Bytes of all files; past it the oldest file of the finest resolution goes.
+    cache: Bytes of what was read from disk lately and is kept in memory.
     """
 
     state_dir: str = ""
+    checkpoint: Annotated[Seconds, Meta(ge=1, le=HOUR)] = 1
+    max_bytes: Annotated[Bytes, Meta(ge=MIB)] = 10 * GIB
+    cache: Annotated[Bytes, Meta(ge=0)] = 64 * MIB
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -166,6 +183,7 @@ class Config(Section, frozen=True, kw_only=True):
     retention: Retention = Retention()
     limits: Limits = Limits()
     protocol: Protocol = Protocol()
+    timers: Timers = Timers()
     storage: Storage = Storage()
     log: Log = Log()
 
@@ -313,7 +331,7 @@ def _value(setting: _Setting) -> Any:
 
 def _text(found: object) -> str:
     if isinstance(found, list):
-        return ",".join(item if isinstance(item, str) else "?" for item in found)
+        return ",".join("?" if isinstance(item, list | dict) else _text(item) for item in found)
     return str(found).lower() if isinstance(found, bool) else str(found)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aggd.http.service import Audience
 from aggd.outputs.prometheus import Family
 from aggd.store.recorder import Figures
 from aggd.store.rollup import History
@@ -71,6 +72,12 @@ def memory(registry: Registry, history: History) -> Iterator[Family]:
     yield gauge("samples_bytes", "Bytes of raw samples among them.", history.points_nbytes())
     evicted = dict(zip(tiers, history.evicted, strict=True))
     yield by("evicted", "Slots that left for want of memory, by tier.", "tier", evicted)
+
+
+def audience(found: Audience) -> Iterator[Family]:
+    """Who listens to streams."""
+    yield gauge("live_listeners", "Connections that streams are sent to.", found.listeners)
+    yield counter("live_dropped", "Streams ended as their readers fell behind.", found.dropped)
 
 
 def process() -> Iterator[Family]:

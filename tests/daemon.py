@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tests.activation import Named, names, numbers, passing
+
 T = TypeVar("T")
 
 DEADLINE = 20.0  # seconds, for whatever should happen at once
@@ -28,21 +30,29 @@ def eventually(found: Callable[[], T], deadline: float = DEADLINE) -> T:
 
 
 class Daemon:
-    """A running aggd and how to talk to it."""
+    """A running aggd and how to talk to it; sockets that are `given` it gets as from systemd."""
 
-    def __init__(self, *options: str, udp: str = "127.0.0.1:0", **environment: str) -> None:
-        command = [sys.executable, "-m", "aggd", "run"]
+    def __init__(
+        self, *options: str, udp: str = "127.0.0.1:0", given: Named = (), **environment: str
+    ) -> None:
+        command = [*passing(given), sys.executable, "-m", "aggd", "run"]
         command += ["--udp", udp, "--http", "127.0.0.1:0", *options]
         self.process = subprocess.Popen(
             command,
             stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **names(given)},
+            pass_fds=numbers(given),
             text=True,
         )
         assert self.process.stderr
+        self.early = ""  # logged before the summary
         self.summary = self.process.stderr.readline()
+        while not self.summary.startswith("INFO aggd "):
+            self.early += self.summary
+            self.summary = self.process.stderr.readline()
+            assert self.summary, self.early
         found = re.search(r"udp (?:\[([^]]+)\]|([\d.]+)):(\d+).* http ([\d.]+:\d+)", self.summary)
-        assert found, self.summary + self.process.stderr.read()
+        assert found, self.summary
         self.udp = (found[1] or found[2], int(found[3]))
         self.http = f"http://{found[4]}"
         family = socket.AF_INET6 if found[1] else socket.AF_INET

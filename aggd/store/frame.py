@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from aggd.sketch import digest, distinct
 from aggd.sketch.digest import Digests
 from aggd.sketch.distinct import Members
-from aggd.sketch.moments import Moments
+from aggd.sketch.moments import Moments, concatenate
 
 Ids = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -104,6 +104,8 @@ class Sets:
         return Sets(self.series[rows], self.count[rows], distinct.select(self.members, rows))
 
 
+Section = Counters | Gauges | Timers | Sets
+
 NO_MOMENTS = Moments(*(NO_FLOATS,) * 5)
 NO_COUNTERS = Counters(NO_IDS, NO_FLOATS, NO_FLOATS)
 NO_GAUGES = Gauges(NO_IDS, *(NO_FLOATS,) * 6)
@@ -159,11 +161,21 @@ class Frame:
             assert (np.diff(section.series) > 0).all(), section.series
         for column in columns(self):
             assert not column.flags.writeable
-        rows = {section.series.size for section in (self.timers,)}
-        assert rows == {len(self.timers.digests)} == {self.timers.samples.size}
-        assert self.sets.series.size == len(self.sets.members)
+        for section in self.sections():
+            lengths = {field.name: _rows(getattr(section, field.name)) for field in fields(section)}
+            assert set(lengths.values()) <= {section.series.size, None}, lengths
         self.timers.digests._check()
         assert (self.timers.moments.count > 0).all()
+
+
+def _rows(column: object) -> int | None:
+    """How many rows a column or a sketch of a section has."""
+    if isinstance(column, Moments):
+        lengths = {part.size for part in column}
+        return lengths.pop() if len(lengths) == 1 else -1
+    if isinstance(column, Digests | Members | np.ndarray):
+        return len(column)
+    return None
 
 
 def columns(value: object) -> Iterator[NDArray[np.generic]]:
@@ -176,6 +188,53 @@ def columns(value: object) -> Iterator[NDArray[np.generic]]:
     elif isinstance(value, Frame | Counters | Gauges | Timers | Sets | Digests | Members):
         for field in fields(value):
             yield from columns(getattr(value, field.name))
+
+
+def only(start: int, width: int, section: Section) -> Frame:
+    """A frame of one section."""
+    if isinstance(section, Counters):
+        return Frame(start, width, counters=section)
+    if isinstance(section, Gauges):
+        return Frame(start, width, gauges=section)
+    if isinstance(section, Timers):
+        return Frame(start, width, timers=section)
+    return Frame(start, width, sets=section)
+
+
+def slice_rows(section: Section, first: int, last: int) -> Section:
+    """Rows ``[first, last)`` of a section, sharing its arrays; samples beside digests stay out."""
+    rows = slice(first, last)
+    if isinstance(section, Timers):
+        moments = Moments(*(column[rows] for column in section.moments))
+        digests = digest.slice_rows(section.digests, first, last)
+        return Timers(section.series[rows], section.samples[rows], moments, digests, None)
+    if isinstance(section, Sets):
+        members = distinct.slice_rows(section.members, first, last)
+        return Sets(section.series[rows], section.count[rows], members)
+    return type(section)(*(getattr(section, column.name)[rows] for column in fields(section)))
+
+
+def stack(sections: Sequence[Section]) -> Section:
+    """The rows of sections of one kind, one behind the other; at least one section."""
+    first = sections[0]
+    if isinstance(first, Timers):
+        timers = [section for section in sections if isinstance(section, Timers)]
+        return Timers(
+            np.concatenate([t.series for t in timers]),
+            np.concatenate([t.samples for t in timers]),
+            concatenate([t.moments for t in timers]),
+            digest.stack([t.digests for t in timers]),
+            None,
+        )
+    if isinstance(first, Sets):
+        sets = [section for section in sections if isinstance(section, Sets)]
+        return Sets(
+            np.concatenate([s.series for s in sets]),
+            np.concatenate([s.count for s in sets]),
+            distinct.stack([s.members for s in sets]),
+        )
+    columns_of = ([getattr(s, column.name) for s in sections] for column in fields(first))
+    return type(first)(*map(np.concatenate, columns_of))
 
 
 def packed(frame: Frame) -> Frame:

@@ -7,26 +7,27 @@ the whole becomes a partial frame of the history.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggd.errors import ProtocolError
 from aggd.ingest.column import Column, sender_text
 from aggd.protocol.lines import Check, Event, LineParser, Parsed, Refusal, Sample
-from aggd.protocol.names import identity
+from aggd.sketch.digest import Digests
 from aggd.sketch.distinct import hash_member
+from aggd.sketch.moments import Moments
 from aggd.store.fold import Samples, fold
+from aggd.store.frame import Frame, Timers, frozen
+from aggd.store.naming import Named, Naming, Policy, Spellings
 from aggd.store.rollup import History
-from aggd.store.series import KINDS, Kind, Registry
-
-GaugeSign = Literal["delta", "absolute", "auto"]
-Spellings = Callable[[int, int], list[bytes]]
+from aggd.store.series import KINDS, Kind, Registry, Series, Tags
 
 BAD_LINES = 100  # refused lines kept for a person to look at
-REFUSED = -1  # series of a row that was refused
+FORGOTTEN = 4096  # series forgotten while the fold thread waits: some 20 ms
 
 
 class BadLine(NamedTuple):
@@ -58,16 +59,6 @@ class Recorded(NamedTuple):
 
     accepted: int
     refused: list[Refusal]
-
-
-class Policy(NamedTuple):
-    """What the protocol leaves to the configuration."""
-
-    gauge_sign: GaugeSign = "delta"
-    monotonic: bool = False  # type C carries totals, not increments
-    future: float = 60.0  # seconds a timestamp may be ahead
-    sanitize_names: bool = True
-    netdata_defaults: bool = False
 
 
 class _Rows:
@@ -112,12 +103,15 @@ class Recorder:
         self.policy = policy
         self.figures = Figures()
         self._parser = LineParser(policy.sanitize_names, policy.netdata_defaults)
-        self._spellings = spellings
-        self._same = [np.empty(0, np.int32) for _ in spellings]
-        self._absolute = [np.empty(0, np.bool_) for _ in spellings]
-        self._refused: list[dict[int, str]] = [{} for _ in spellings]
+        self._naming = [Naming(registry, of, self._refuse) for of in spellings]
         self._totals: dict[int, float] = {}  # last total of monotonic counters
         self._lock = Lock()
+
+    def change_policy(self, policy: Policy) -> None:
+        """Read lines and names by another policy; series that have a name keep it."""
+        with self._lock:
+            self.policy = policy
+            self._parser = LineParser(policy.sanitize_names, policy.netdata_defaults)
 
     def column(self, column: Column) -> Recorded:
         """Record all that a column holds."""
@@ -133,12 +127,25 @@ class Recorder:
                 self._take(parsed, at, column.start, sender, rows, late)
                 refused += parsed.bad
             self._count(column)
-            samples = self._named(column)
+            samples, places, unnamed = self._named(column)
+            self.figures.bad.update(refusal.reason for refusal in unnamed)
             if rows.at:
-                samples = _spliced(samples, rows.at, rows.samples(column.start))
-            self._fold(samples, column.start)
-            stale = self._fold_late(late)
-        return Recorded(samples.series.size + len(late.series) - len(stale), refused)
+                samples = _spliced(samples, places[rows.at], rows.samples(column.start))
+            taken = samples.series.size
+            if not self._fold(samples, column.start):
+                self.figures.bad["stale_timestamp"] += taken
+                taken = 0
+            taken += len(late.series) - len(self._fold_late(late))
+        return Recorded(taken, refused + unnamed)
+
+    def _named(self, column: Column) -> Named:
+        if self._naming:
+            return self._naming[column.lane].samples(column, self.policy)
+        none = column.row[:0], column.value[:0], column.weight[:0]
+        return Named(Samples(*none, column.start), np.zeros(1, np.intp), [])
+
+    def _refuse(self, now: float, refusal: Refusal) -> None:
+        self.figures.bad_lines.append(BadLine(now, "", *refusal))
 
     def _count(self, column: Column) -> None:
         figures = self.figures
@@ -167,41 +174,66 @@ class Recorder:
             refused += [(at, "stale_timestamp") for at in self._fold_late(late)]
         return sorted(refused)
 
-    def _named(self, column: Column) -> Samples:
-        """Rows of a lane as series; refused rows are counted and left out."""
-        used = len(column)
-        row, value, weight = column.row[:used], column.value[:used], column.weight[:used]
-        if not used:
-            return Samples(row, value, weight, column.start)
-        lane = column.lane
-        if column.keys > self._same[lane].size:
-            self._name(lane, column.keys, column.start)
-        series = self._same[lane][row]
-        if self.policy.gauge_sign != "delta":
-            weight = np.where((weight == 0) & self._absolute[lane][row], 1.0, weight)
-        if self._refused[lane]:
-            kept = series != REFUSED
-            self.figures.bad.update(self._refused[lane][r] for r in row[~kept].tolist())
-            series, value, weight = series[kept], value[kept], weight[kept]
-        return Samples(series, value, weight, column.start)
+    def merge(
+        self, name: str, tags: Tags, moments: Moments, digests: Digests, time: float, now: float
+    ) -> tuple[Series, Frame]:
+        """Merge a timer's row from elsewhere into the slot that holds `time`.
 
-    def _name(self, lane: int, last: int, now: float) -> None:
-        """Give a series to every new spelling: kind letter, name, LF and tags if any."""
-        first = self._same[lane].size
-        same, absolute = [], []
-        for i, spelling in enumerate(self._spellings[lane](first, last), first):
-            head, _, tags = spelling[1:].partition(b"\n")
-            tagged = len(spelling) > 1 + len(head)
+        Its centroids count as samples received.
+
+        Returns
+        -------
+        Series, Frame
+            What it became, and what was added.
+
+        Raises
+        ------
+        ProtocolError
+            With ``future_timestamp``, ``stale_timestamp`` or ``name_too_long``.
+        """
+        with self._lock:
             try:
-                kind = KINDS["ms" if spelling[:1] == b"m" else chr(spelling[0])]
-                name = identity(head, tags if tagged else None, self.policy.sanitize_names)
-                same.append(self.registry.resolve(kind, name.name, name.tags, now))
+                frame = self._merge(name, tags, moments, digests, time, now)
             except ProtocolError as refusal:
-                self._refused[lane][i] = refusal.reason
-                same.append(REFUSED)
-            absolute.append(self.policy.gauge_sign == "absolute" or tagged)
-        self._same[lane] = np.append(self._same[lane], np.array(same, np.int32))
-        self._absolute[lane] = np.append(self._absolute[lane], np.array(absolute, np.bool_))
+                self.figures.bad[refusal.reason] += 1
+                raise
+            self.figures.samples[Kind.TIMER] += digests.mean.size
+            return self.registry[int(frame.timers.series[0])], frame
+
+    def _merge(
+        self, name: str, tags: Tags, moments: Moments, digests: Digests, time: float, now: float
+    ) -> Frame:
+        if time > now + self.policy.future:
+            message = f"timestamp is over {self.policy.future:g} s ahead of our clock"
+            raise ProtocolError("future_timestamp", message)
+        ids = np.array([self.registry.resolve(Kind.TIMER, name, tags, now)], np.int32)
+        self.registry.seen(ids, time)
+        width = self.history.width
+        timers = Timers(ids, moments.count, moments, digests, Digests.empty(1))
+        frame = frozen(Frame(int(time // width) * width, width, timers=timers))
+        if not self.history.add(frame):
+            raise ProtocolError("stale_timestamp", "timestamp is older than all that is kept")
+        return frame
+
+    def forget(self, match: str, tags: Sequence[str] = (), kind: Kind | None = None) -> int:
+        """Forget the series that match and their past; how many there were.
+
+        What comes for them later starts anew, gauges at 0.
+        """
+        ids = self.registry.select(match, tags, kind)
+        forgotten = 0
+        for first in range(0, ids.size, FORGOTTEN):
+            with self._lock:
+                forgotten += self._forget(ids[first : first + FORGOTTEN])
+        return forgotten
+
+    def _forget(self, ids: NDArray[np.int32]) -> int:
+        forgotten = self.registry.forget(ids)
+        for naming in self._naming:
+            naming.forget()
+        for series in ids.tolist():
+            self._totals.pop(series, None)
+        return forgotten
 
     def _take(
         self, parsed: Parsed, at: int, now: float, sender: bytes, rows: _Rows, late: _Rows
@@ -267,12 +299,12 @@ class Recorder:
         registry, width = self.registry, self.history.width
         start = int(time // width) * width
         frame, overflow = fold(samples, registry.kinds, registry.levels, start, width)
+        if not self.history.add(frame):
+            return False
         gauges = frame.gauges
         registry.set_levels(gauges.series, gauges.last, gauges.last_time)
         for section in frame.sections():
             registry.seen(section.series, time)
-        if not self.history.add(frame):
-            return False
         counts = np.bincount(registry.kinds[samples.series], minlength=len(Kind))
         for kind in Kind:
             self.figures.samples[kind] += int(counts[kind])
@@ -299,7 +331,7 @@ class Recorder:
         return refused
 
 
-def _spliced(samples: Samples, at: Sequence[int], more: Samples) -> Samples:
+def _spliced(samples: Samples, at: NDArray[np.intp], more: Samples) -> Samples:
     """Put samples read from set-aside lines back in their place."""
     return Samples(
         np.insert(samples.series, at, more.series),

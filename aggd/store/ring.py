@@ -11,6 +11,7 @@ Readers take all of them; closing a slot merges them into one.
 
 from bisect import bisect_left, insort
 from collections.abc import Collection
+from itertools import count
 from typing import NamedTuple
 
 from aggd.store.frame import Frame
@@ -19,17 +20,28 @@ FAN = 8  # parts of one size that are merged into one
 
 
 class Held(NamedTuple):
-    """A frame in a slot; `parts` it was merged from, 0 for all of a closed slot."""
+    """A frame in a slot.
+
+    `parts` it was merged from, 0 for all of a closed slot; `stored`, the parts on disk
+    that hold it or some of it; `saved`, whether they hold all of it.
+    """
 
     frame: Frame
     parts: int
     nbytes: int
     points_nbytes: int
+    number: int  # of this content, whatever happens to its samples
+    stored: tuple[int, ...] = ()
+    saved: bool = False
 
 
-def held(frame: Frame, parts: int) -> Held:
+_numbers = count()
+
+
+def held(frame: Frame, parts: int, stored: tuple[int, ...] = (), saved: bool = False) -> Held:
     """Weigh a frame for its ring."""
-    return Held(frame, parts, frame.nbytes(), frame.points_nbytes())
+    points = frame.points_nbytes()
+    return Held(frame, parts, frame.nbytes(), points, next(_numbers), stored, saved)
 
 
 class Ring:
@@ -42,6 +54,8 @@ class Ring:
         some of it, has left or was never taken.
     nbytes, points_nbytes : int
         Bytes of all frames, and of the samples among them.
+    unsaved : set of int
+        Starts of the slots with something that is not on disk.
     """
 
     def __init__(self, width: int, capacity: int) -> None:
@@ -50,6 +64,7 @@ class Ring:
         self.horizon = 0
         self.nbytes = 0
         self.points_nbytes = 0
+        self.unsaved: set[int] = set()
         self._slots: dict[int, tuple[Held, ...]] = {}
         self._starts: list[int] = []
 
@@ -88,8 +103,32 @@ class Ring:
         start = item.frame.start
         if start not in self._slots:
             insort(self._starts, start)
-        self._slots[start] = (*self._slots.get(start, ()), item)
+        self._set(start, (*self._slots.get(start, ()), item))
         self._weigh(item, 1)
+
+    def _set(self, start: int, items: tuple[Held, ...]) -> None:
+        self._slots[start] = items
+        if all(item.saved for item in items):
+            self.unsaved.discard(start)
+        else:
+            self.unsaved.add(start)
+
+    def mark_written(self, item: Held, part: int) -> None:
+        """Note the part that is about to be written: from now on the item stands for it."""
+        self._mark(item, (*item.stored, part), False)
+
+    def mark_saved(self, item: Held, part: int) -> None:
+        """Note the part on disk that holds all of an item, if the item is still here."""
+        self._mark(item, (part,), True)
+
+    def _mark(self, item: Held, stored: tuple[int, ...], saved: bool) -> None:
+        start = item.frame.start
+        if start in self._slots:
+            items = (
+                one._replace(stored=stored, saved=saved) if one.number == item.number else one
+                for one in self._slots[start]
+            )
+            self._set(start, tuple(items))
 
     def refuse(self, start: int) -> None:
         """Note that a frame for this slot came too late to be kept."""
@@ -103,7 +142,7 @@ class Ring:
             return False
         rest = [item for item in now if id(item) not in out]
         place = next(i for i, item in enumerate(now) if id(item) in out)
-        self._slots[start] = (*rest[:place], new, *rest[place:])
+        self._set(start, (*rest[:place], new, *rest[place:]))
         for item in old:
             self._weigh(item, -1)
         self._weigh(new, 1)
@@ -113,6 +152,7 @@ class Ring:
         """Let the oldest slot go; what it held."""
         start = self._starts.pop(0)
         gone = self._slots.pop(start)
+        self.unsaved.discard(start)
         for item in gone:
             self._weigh(item, -1)
         self.refuse(start)
@@ -123,12 +163,14 @@ class Ring:
         self.points_nbytes += sign * item.points_nbytes
 
     def _check(self) -> None:
-        assert len(self) <= self.capacity
+        assert len(self) <= self.capacity or self._starts[0] in self.unsaved
         assert self._starts == sorted(self._slots)
         every = [item for items in self._slots.values() for item in items]
         assert all(self._slots.values())
         assert self.nbytes == sum(item.nbytes for item in every)
         assert self.points_nbytes == sum(item.points_nbytes for item in every)
+        waiting = {s for s, items in self._slots.items() if not all(i.saved for i in items)}
+        assert self.unsaved == waiting
         for start, items in self._slots.items():
             for item in items:
                 assert (item.frame.start, item.frame.width) == (start, self.width)

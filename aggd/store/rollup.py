@@ -1,13 +1,19 @@
-"""Interval into minute into hour into day; which frames tile a window.
+"""Interval into minute into hour into day, in memory and on disk.
 
-     10s..10s | min ... min | hour ... hour | day  day  day | hour .. | min .. | open
+    add --> [open slot] --close--> [interval] --> [minute] --> [hour] --> [day]
+                                        `---save---> shelves, where there are any
 
 What is newer than a tier's `closed` mark lives in the tier below only, and
 rolls up when its slot is over.  What is older is in both, so a late point is
 added to every tier that has closed its slot.
+
+Where there are shelves a slot is what memory holds and those parts on disk that it
+doesn't: `Held.stored` says which parts an item in memory stands for, so that nothing
+counts twice, whenever it was saved, merged, let go or read back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -16,8 +22,11 @@ from aggd.store.fold import OPEN_SIZE
 from aggd.store.frame import Frame, frozen, packed
 from aggd.store.merge import merge
 from aggd.store.ring import Held, Ring, crowd, held
+from aggd.store.shelf import Change, Shelf, Wanted
+from aggd.store.tiles import Level, Span, cover
 
 FOREVER = 1 << 62  # seconds
+LOOKS = 3  # at a shelf that is written to meanwhile
 
 
 class Tier(NamedTuple):
@@ -27,6 +36,11 @@ class Tier(NamedTuple):
     width: int
     retention: int
 
+    @property
+    def slots(self) -> int:
+        """How many slots are kept."""
+        return max(1, self.retention // self.width)
+
 
 class Tiling(NamedTuple):
     """Frames that together hold a window, and the window they really hold."""
@@ -34,11 +48,6 @@ class Tiling(NamedTuple):
     frames: list[Frame]
     start: int
     end: int
-
-
-def _joined(parts: Sequence[Tiling]) -> Tiling:
-    frames = [frame for part in parts for frame in part.frames]
-    return Tiling(frames, min(p.start for p in parts), max(p.end for p in parts))
 
 
 class Merges(NamedTuple):
@@ -52,7 +61,7 @@ class Merges(NamedTuple):
 def _lifted(item: Held, width: int) -> Held:
     """The same frame in a coarser tier, which keeps no samples."""
     frame = item.frame.without_points().moved(width)
-    return Held(frame, item.parts, item.nbytes - item.points_nbytes, 0)
+    return held(frame, item.parts)
 
 
 class History:
@@ -68,6 +77,8 @@ class History:
         Budgets in bytes: of all frames, and of the samples kept beside digests.
     now : float
         Seconds since the epoch; slots that ended before count as closed.
+    shelves : sequence of Shelf
+        One a tier, opened; none to keep all in memory only.
 
     Attributes
     ----------
@@ -77,11 +88,18 @@ class History:
     """
 
     def __init__(
-        self, tiers: Sequence[Tier], frames_memory: int, samples_memory: int, now: float
+        self,
+        tiers: Sequence[Tier],
+        frames_memory: int,
+        samples_memory: int,
+        now: float,
+        shelves: Sequence[Shelf] = (),
     ) -> None:
         self.tiers = tuple(tiers)
-        self.rings = [Ring(t.width, max(1, t.retention // t.width)) for t in tiers]
+        self.rings = [Ring(t.width, t.slots) for t in tiers]
         self.closed = [int(now) - int(now) % t.width for t in tiers]
+        self.shelves = shelves
+        self._go_on(now)
         self.frames_memory = frames_memory
         self.samples_memory = samples_memory
         self.evicted = [0] * len(self.tiers)  # slots that left for want of memory
@@ -89,6 +107,23 @@ class History:
         self._crowds: set[tuple[int, int]] = set()
         self._lock = Lock()
         self._merging = Lock()
+
+    def _go_on(self, now: float) -> None:
+        """Close from where the disk stands: what it holds and nobody rolled up yet comes next."""
+        for tier, (ring, shelf) in enumerate(zip(self.rings, self.shelves, strict=False)):
+            # In memory there is nothing yet of what came before.
+            ring.horizon = self.closed[tier]
+            below = self.shelves[tier - 1].oldest() if tier else None
+            if shelf.closed:
+                self.closed[tier] = shelf.closed
+            elif below is not None:
+                self.closed[tier] = below - below % ring.width
+        for tier in range(len(self.shelves) - 1, 0, -1):
+            # The finer tier had closed as much, but had nothing new to write then.
+            self.closed[tier - 1] = max(self.closed[tier - 1], self.shelves[tier].closed)
+        for tier in range(1, len(self.shelves)):
+            fine = self.closed[tier - 1]
+            self.closed[tier] = min(self.closed[tier], fine - fine % self.rings[tier].width)
 
     @property
     def width(self) -> int:
@@ -142,24 +177,37 @@ class History:
         return taken
 
     def _put(self, ring: Ring, item: Held) -> bool:
-        if not ring.takes(item.frame.start):
-            ring.refuse(item.frame.start)
+        tier = self.rings.index(ring)
+        keeper: Ring | Shelf = self.shelves[tier] if self.shelves else ring
+        if not keeper.takes(item.frame.start):
+            keeper.refuse(item.frame.start)
             return False
         ring.append(item)
-        while len(ring) > ring.capacity:
-            self._leave(self.rings.index(ring))
+        while len(ring) > ring.capacity and not self._waiting(ring):
+            self._leave(tier)
         return True
+
+    def _waiting(self, ring: Ring) -> bool:
+        """Tell whether the oldest slot must stay until it is saved."""
+        return bool(self.shelves) and ring.oldest() in ring.unsaved
 
     def _leave(self, tier: int) -> None:
         """Let the oldest slot of a tier go; what hasn't been rolled up moves up first."""
-        if tier + 1 == len(self.rings):
+        if tier + 1 == len(self.rings) or (self.shelves and not self._waiting(self.rings[tier])):
             self.rings[tier].drop_oldest()
             return
-        above, rolled = self.rings[tier + 1], self._rolled(tier)
+        rolled = self._rolled(tier)
         gone = self.rings[tier].drop_oldest()
-        if not rolled:
-            for item in gone:
-                self._put(above, _lifted(item, above.width)._replace(parts=1))
+        if self.shelves:
+            self.shelves[tier].refuse(gone[0].frame.start)
+        for item in () if rolled else gone:
+            if not item.saved:  # else it comes from disk when the slot above closes
+                self._lift(tier + 1, item)
+
+    def _lift(self, tier: int, item: Held) -> None:
+        """Put an item into the first tier from here up that takes it."""
+        above = self.rings[tier:]
+        any(self._put(ring, _lifted(item, ring.width)._replace(parts=1)) for ring in above)
 
     def _merge(self, merges: Merges) -> None:
         """Merge frames of one slot, which stay in place until they are one."""
@@ -177,7 +225,10 @@ class History:
             frame = frozen(packed(frame))
         with self._lock:
             parts = 0 if whole else sum(item.parts for item in items)
-            self.rings[ring].swap(start, items, held(frame, parts))
+            stored = tuple(part for item in items for part in item.stored)
+            # A closed slot becomes one part on disk as well; others are rewritten when it is.
+            saved = not whole and all(item.saved for item in items)
+            self.rings[ring].swap(start, items, held(frame, parts, stored, saved))
 
     def close(self, boundary: int) -> None:
         """Close every slot that ended at or before `boundary`; roll up those above.
@@ -190,8 +241,58 @@ class History:
                 end = boundary - boundary % ring.width
                 if end <= self.closed[tier]:
                     break
+                for below in (tier - 1, tier) if tier else (tier,):
+                    self._recall(below, self.closed[tier], end)
                 for start in self._shut(tier, end):
                     self._merge(Merges(tier, start, ring.at(start)))
+            with self._lock:
+                self._shed()
+
+    def _recall(self, tier: int, start: int, end: int) -> None:
+        """Read back what of these slots is on disk only."""
+        if not self.shelves:
+            return
+        shelf, ring = self.shelves[tier], self.rings[tier]
+        with self._lock:
+            parts = self._stored(Span(tier, start, end))
+        pieces = shelf.read_parts(start, end, parts)
+        with self._lock:  # all at once: one piece here stands for the whole part
+            for part, frame in pieces:
+                ring.append(held(frame, 1, (part,), True))
+
+    def _stored(self, span: Span) -> set[int]:
+        """Parts on disk of some slots that nothing in memory stands for."""
+        shelf, ring = self.shelves[span.tier], self.rings[span.tier]
+        parts = {p for slot in shelf.starts(span.start, span.end) for p in shelf.parts(slot)}
+        here = (item for slot in ring.starts(span.start, span.end) for item in ring.at(slot))
+        return parts.difference(part for item in here for part in item.stored)
+
+    def save(self) -> None:
+        """Write what is not on disk yet, the open slot included.
+
+        Raises
+        ------
+        sqlite3.Error, OSError
+            Where the disk is full or can't be written; all stays in memory for the next time.
+        """
+        with self._merging:
+            for tier, shelf in enumerate(self.shelves):
+                ring = self.rings[tier]
+                with self._lock:
+                    slots = [ring.at(start) for start in sorted(ring.unsaved)]
+                items = [item for slot in slots for item in slot if not item.saved]
+                if not items:
+                    continue
+                # Marked before they are written: a reader must find each either here or
+                # there, and what only some of the files took is written anew.
+                changes = [Change(shelf.number(), item.frame, item.stored) for item in items]
+                with self._lock:
+                    for item, change in zip(items, changes, strict=True):
+                        ring.mark_written(item, change.number)
+                shelf.save(self.closed[tier], changes)
+                with self._lock:
+                    for item, change in zip(items, changes, strict=True):
+                        ring.mark_saved(item, change.number)
             with self._lock:
                 self._shed()
 
@@ -206,7 +307,8 @@ class History:
                     for item in below.at(slot):
                         # Counted below already, and only until the slot's frames are one.
                         lifted = _lifted(item, ring.width)
-                        self._put(ring, lifted._replace(nbytes=0, points_nbytes=0))
+                        if not self._put(ring, lifted._replace(nbytes=0, points_nbytes=0)):
+                            self._lift(tier + 1, item)
             return [s for s in ring.starts(start, end) if ring.at(s)]
 
     def _shed(self) -> None:
@@ -216,8 +318,15 @@ class History:
             for start in finest.starts(0, FOREVER):
                 for item in finest.at(start):
                     if item.points_nbytes and finest.points_nbytes > self.samples_memory:
-                        bare = held(item.frame.without_points(), item.parts)
+                        bare = item._replace(
+                            frame=item.frame.without_points(),
+                            nbytes=item.nbytes - item.points_nbytes,
+                            points_nbytes=0,
+                        )
                         finest.swap(start, (item,), bare)
+        for tier, ring in enumerate(self.rings if self.shelves else ()):
+            while len(ring) > ring.capacity and not self._waiting(ring):
+                self._leave(tier)  # saved or read back meanwhile
         while self.nbytes() > self.frames_memory and self._make_room():
             pass
 
@@ -227,7 +336,11 @@ class History:
         A slot that hasn't been rolled up yet moves into the open slot above, where
         it frees its memory when it has merged with others.
         """
-        tiers = [t for t, ring in enumerate(self.rings[:-1]) if len(ring) > 1]
+        saved = self._oldest_saved()
+        if saved is not None:
+            self.rings[saved].drop_oldest()
+            return True
+        tiers = [t for t, ring in enumerate(self.rings[:-1]) if len(ring) > 1 and self._free(t)]
         gone = next((t for t in tiers if self._rolled(t)), None)
         if gone is None and not tiers:
             return False
@@ -235,6 +348,20 @@ class History:
         self._leave(tier)
         self.evicted[tier] += 1
         return gone is not None
+
+    def _oldest_saved(self) -> int | None:
+        """The finest tier whose oldest slot is closed and on disk; None without shelves."""
+        for tier, ring in enumerate(self.rings if self.shelves else ()):
+            oldest = ring.oldest()
+            closed = oldest is not None and oldest + ring.width <= self.closed[tier]
+            if closed and oldest not in ring.unsaved:
+                return tier
+        return None
+
+    def _free(self, tier: int) -> bool:
+        """Tell whether nothing of the oldest slot takes the place of parts on disk."""
+        ring = self.rings[tier]
+        return all(item.saved or not item.stored for item in ring.at(ring.oldest() or 0))
 
     def _rolled(self, tier: int) -> bool:
         """Tell whether the tier above has closed over the oldest slot of this one."""
@@ -244,7 +371,8 @@ class History:
     def oldest(self) -> int | None:
         """Start of the oldest slot; None while there is none."""
         with self._lock:
-            starts = [start for ring in self.rings if (start := ring.oldest()) is not None]
+            every: list[Ring | Shelf] = [*self.rings, *self.shelves]
+            starts = [start for kept in every if (start := kept.oldest()) is not None]
         return min(starts, default=None)
 
     def fine(self, start: int, end: int) -> Tiling | None:
@@ -252,11 +380,13 @@ class History:
         with self._lock:
             ring = self.rings[0]
             start, end = self._aligned(start, end)
-            if ring.horizon > start:
+            if ring.horizon > start or (self.shelves and self._stored(Span(0, start, end))):
                 return None
             return Tiling(ring.between(start, end), start, end)
 
-    def tile(self, start: int, end: int, widest: int = FOREVER) -> Tiling:
+    def tile(
+        self, start: int, end: int, widest: int = FOREVER, wanted: Wanted | None = None
+    ) -> Tiling:
         """Cover ``[start, end)`` with the fewest frames.
 
         Whole days, then hours, minutes, intervals toward the edges.  Where the
@@ -268,55 +398,48 @@ class History:
             Seconds since the epoch.
         widest : int
             No wider slots, and none that doesn't divide it, where finer ones are kept.
+        wanted : Wanted, optional
+            Leave out of frames on disk whatever else they hold.
         """
-        with self._lock:
-            start, end = self._aligned(start, end)
-            if start >= end:
-                return Tiling([], start, start)
-            fits = [t for t, ring in enumerate(self.rings) if self._divides(ring.width, widest)]
-            return self._reach(max(fits, default=0), start, end)
+        start, end = self._aligned(start, end)
+        if start >= end:
+            return Tiling([], start, start)
+        fits = [t for t, ring in enumerate(self.rings) if self._divides(ring.width, widest)]
+        for _ in range(LOOKS):
+            with self._lock:
+                spans = cover(self._levels(), max(fits, default=0), start, end)
+                here = [self.rings[span.tier].between(span.start, span.end) for span in spans]
+                stored = [self._stored(span) for span in spans] if self.shelves else []
+            frames = [
+                [*self.shelves[span.tier].read(span.start, span.end, parts, wanted), *frames]
+                for span, parts, frames in zip(spans, stored, here, strict=True)
+            ] if any(stored) else here  # fmt: skip
+            if all(self.shelves[s.tier].has(p) for s, p in zip(spans, stored, strict=False)):
+                break  # nothing of it was rewritten while it was read
+        first, last = min(s.start for s in spans), max(s.end for s in spans)
+        return Tiling([frame for some in frames for frame in some], first, last)
+
+    def _levels(self) -> list[Level]:
+        keepers: Sequence[Ring | Shelf] = self.shelves or self.rings
+        return [
+            Level(ring.width, keeper.horizon, closed, partial(self._starts, tier))
+            for tier, (ring, keeper, closed) in enumerate(
+                zip(self.rings, keepers, self.closed, strict=True)
+            )
+        ]
+
+    def _starts(self, tier: int, start: int, end: int) -> list[int]:
+        """Slots of a tier that hold data, in memory or on disk."""
+        found = self.rings[tier].starts(start, end)
+        if self.shelves:
+            found = sorted({*found, *self.shelves[tier].starts(start, end)})
+        return found
 
     def _divides(self, width: int, widest: int) -> bool:
         return widest == FOREVER or widest % width == 0
 
     def _aligned(self, start: int, end: int) -> tuple[int, int]:
         return start - start % self.width, end + -end % self.width
-
-    def _reach(self, tier: int, start: int, end: int) -> Tiling:
-        """Cover from a tier down, and from the one above for what it no longer has."""
-        horizon = self.rings[tier].horizon
-        if tier + 1 == len(self.rings) or horizon <= start:
-            return self._cover(tier, start, end)
-        gone = min(end, horizon + -horizon % self.rings[tier + 1].width)
-        older = self._reach(tier + 1, start, gone)
-        return _joined([older, self._cover(tier, gone, end)]) if gone < end else older
-
-    def _cover(self, tier: int, start: int, end: int) -> Tiling:
-        ring = self.rings[tier]
-        if tier == 0:
-            return Tiling(ring.between(start, end), start, end)
-        shut = max(start, min(end, self.closed[tier]))
-        first = min(start + -start % ring.width, shut)
-        last = max(first, shut - shut % ring.width)
-        parts = [self._edge(tier, start, first)] if start < first else []
-        if first < last:
-            parts.append(Tiling(ring.between(first, last), first, last))
-        if last < shut:
-            parts.append(self._edge(tier, last, shut))
-        if shut < end:
-            # Not rolled up yet: still below, but for what had to leave from there.
-            left = ring.between(max(shut, self.closed[tier]), end)
-            parts += [Tiling([frame], frame.start, frame.end) for frame in left]
-            parts.append(self._cover(tier - 1, shut, end))
-        return _joined(parts)
-
-    def _edge(self, tier: int, start: int, end: int) -> Tiling:
-        """Cover a part of one closed slot: from below, or by all of it."""
-        if self.rings[tier - 1].horizon <= start:
-            return self._cover(tier - 1, start, end)
-        ring = self.rings[tier]
-        whole = start - start % ring.width
-        return Tiling(ring.between(start, end), whole, whole + ring.width)
 
     def _check(self) -> None:
         for ring in self.rings:

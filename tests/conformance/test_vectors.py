@@ -8,7 +8,8 @@ import pytest
 from aggd.ingest.column import Column
 from aggd.ingest.fastlane import FastLane
 from aggd.protocol.lines import LineParser
-from aggd.store.recorder import Policy, Recorder
+from aggd.store.naming import Policy
+from aggd.store.recorder import Recorder
 from aggd.store.rollup import History, Tier
 from aggd.store.series import KINDS, Kind, Limits, Registry
 from tests.conformance.lanes import Lanes

@@ -17,7 +17,8 @@ from aggd.http.app import Audience, LinesResult, Service, make_app
 from aggd.outputs.prometheus import Family
 from aggd.protocol.lines import LineParser, Parsed, Sample
 from aggd.reload import Reloaded
-from aggd.store.recorder import Policy, Recorder
+from aggd.store.naming import Policy
+from aggd.store.recorder import Recorder
 from aggd.store.rollup import History, Tier
 from aggd.store.series import Limits, Registry
 

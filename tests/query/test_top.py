@@ -12,7 +12,8 @@ from aggd.query import top as heavy
 from aggd.query.scope import Window
 from aggd.query.top import row_nbytes, top
 from aggd.store.frame import columns
-from aggd.store.recorder import Policy, Recorder
+from aggd.store.naming import Policy
+from aggd.store.recorder import Recorder
 from aggd.store.rollup import History
 from aggd.store.series import Limits, Registry
 from tests.query.past import START, TIERS

@@ -1,0 +1,138 @@
+"""The past on disk, as a running daemon keeps it: what is written when, and what goes wrong.
+
+    every checkpoint   what is not on disk yet: names, then frames, the open interval included
+    every close        the same, after slots became whole; the budget
+    every minute       when series were seen, levels of gauges; what is over is rewritten
+
+A disk that is full or can't be written costs nothing while memory lasts: frames wait, and
+`/readyz` says so, until a later write succeeds.
+"""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import get_native_id
+
+from aggd import vitals
+from aggd.outputs.prometheus import Family
+from aggd.store.disk import Disk, restore_levels
+from aggd.store.rollup import History
+from aggd.store.series import Registry
+from aggd.units import MINUTE, format_size
+
+log = logging.getLogger(__name__)
+
+COMPACT_NICE = 19  # behind everything else
+
+
+class Storage:
+    """A state directory in use.
+
+    Its methods but `reasons` and `figures` are called from one thread.
+    """
+
+    def __init__(self, disk: Disk, registry: Registry, history: History) -> None:
+        self.disk = disk
+        self._registry = registry
+        self._history = history
+        self._trouble = ""  # why nothing can be written
+        self.failures = 0
+        self.writes = vitals.Timing()
+        self._minute = 0
+        self._compacting = ThreadPoolExecutor(1, "aggd-compact", initializer=_be_nice)
+        self._stopping = False
+
+    def restore(self, saved: int, now: float) -> None:
+        """Roll up what was left when the last daemon ended, and bring gauges up to date."""
+        width = self._history.width
+        self._history.close(int(now) - int(now) % width)
+        restore_levels(self._history, self._registry, saved, int(now))
+
+    def checkpoint(self) -> bool:
+        """Write what is new; whether that worked."""
+        try:
+            with self.writes.measure(time.perf_counter):
+                self.disk.save(self._registry, self._history)
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+            return False
+        if self._trouble:
+            log.info("storage: %s can be written again; nothing was lost", self.disk.directory)
+            self._trouble = ""
+        return True
+
+    def closed(self, boundary: int) -> None:
+        """Write what a close made; at every minute what else there is to do."""
+        if not self.checkpoint():
+            return
+        for path in self.disk.shed():
+            log.warning(
+                "storage.max_bytes is %s: %s had to go", format_size(self.disk.max_bytes), path
+            )
+        if boundary // MINUTE != self._minute:
+            self._minute = boundary // MINUTE
+            self._save_columns(boundary)
+            self._compacting.submit(self._compact, boundary)
+
+    def finish(self, now: float) -> None:
+        """Write everything, and let another process have the directory."""
+        self._stopping = True
+        if self.checkpoint():
+            self._save_columns(int(now))
+        self._compacting.shutdown()
+        self.disk.release()
+
+    def _save_columns(self, now: int) -> None:
+        try:
+            self.disk.catalogue.save_columns(self._registry, now)
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+
+    def _compact(self, now: int) -> None:
+        try:
+            for _ in self.disk.compact(now):
+                if self._stopping:
+                    break
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        if not self._trouble:
+            log.error(
+                "storage: %s can't be written: %s; frames stay in memory until it can",
+                self.disk.directory,
+                error,
+            )
+        self._trouble = str(error)
+
+    def reasons(self) -> list[str]:
+        """What a person should do something about."""
+        found = [f"storage: {self.disk.directory} can't be written: {self._trouble}"]
+        return found if self._trouble else []
+
+    def figures(self) -> Iterator[Family]:
+        """What is on disk, and what it costs."""
+        names = [shelf.directory.name for shelf in self.disk.shelves]
+        sizes = dict(zip(names, (shelf.nbytes() for shelf in self.disk.shelves), strict=True))
+        slots = dict(zip(names, map(len, self.disk.shelves), strict=True))
+        dropped = dict(zip(names, self.disk.forgotten, strict=True))
+        damaged = sum(shelf.damaged for shelf in self.disk.shelves)
+        yield vitals.by("disk_bytes", "Bytes of files, by tier.", "tier", sizes, "gauge")
+        yield vitals.by("disk_slots", "Slots on disk, by tier.", "tier", slots, "gauge")
+        yield vitals.by("disk_dropped_files", "Files dropped for room.", "tier", dropped)
+        yield vitals.counter("disk_failures", "Writes that failed.", self.failures)
+        yield vitals.counter("disk_damaged", "Rows that could not be read.", damaged)
+        yield vitals.gauge("disk_cache_bytes", "Bytes read lately.", self.disk.cache.nbytes)
+        yield vitals.counter("disk_cache_hits", "Rows found in it.", self.disk.cache.hits)
+        yield vitals.counter("disk_cache_misses", "Rows read anew.", self.disk.cache.misses)
+        yield from self.writes.families("write", "Time to write what is new.")
+
+
+def _be_nice() -> None:
+    Path(f"/proc/self/task/{get_native_id()}/comm").write_text("aggd-compact")
+    os.setpriority(os.PRIO_PROCESS, get_native_id(), COMPACT_NICE)

@@ -1,0 +1,569 @@
+"""Frames of one tier on disk, in SQLite files of one period each.
+
+    minute/2026-11-24.db
+      parts    start, part, proof               what there is: a slot may have several
+      frames   part, kind, first, start, data   as they closed: the rows of SLICE series
+      blocks   kind, first, unit, data          a unit of slots that is over: few series, all slots
+      meta     key, value, proof                closed, horizon, series, next
+
+A part is what one frame became; its number is never used again.  A frame is written in one
+transaction as it closes.  When the unit of its slot is over (an hour of minutes, a day
+of hours), its rows are rewritten so that one series over a week reads a few blocks.
+Only what `parts` lists counts: what a block holds beside it is dead.
+
+Every file is a database of its own, so forgetting the oldest is unlinking a file, and a
+copy of a file is a backup.  Rows are numbered once and for all, as the cache knows them
+by their number.  `closed` is written with the frames: were it apart, a crash
+between the two could roll a slot up twice.  SQLite has no checksums: blobs have their
+own, with slot and part inside, and the numbers that everything rests on have a `proof`.
+"""
+
+import sqlite3
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from aggd.errors import StorageError
+from aggd.store.blocks import (
+    BLOCK,
+    SLICE,
+    Asked,
+    Stored,
+    among,
+    belongs,
+    blocks,
+    slices,
+    unstacked,
+)
+from aggd.store.cache import Cache
+from aggd.store.codec import Column, decode
+from aggd.store.files import (
+    DAMAGE,
+    Trouble,
+    check_version,
+    connect,
+    forget,
+    proof,
+    salvage,
+    writing,
+)
+from aggd.store.frame import Frame, Ids, Section, frozen, only
+from aggd.store.series import Kind
+from aggd.units import DAY, HOUR
+
+SPANS = (HOUR, DAY, 30 * DAY, 360 * DAY)  # each divides the next
+SLOTS_A_FILE, SLOTS_A_UNIT = 300, 20  # at least
+
+
+SCHEMA = """
+CREATE TABLE parts (start INTEGER NOT NULL, part INTEGER PRIMARY KEY, proof INTEGER NOT NULL);
+CREATE TABLE frames (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    part INTEGER NOT NULL, kind INTEGER NOT NULL, first INTEGER NOT NULL,
+    start INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX frames_of_part ON frames (part);
+CREATE INDEX frames_of_series ON frames (kind, first, start);
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL, first INTEGER NOT NULL, unit INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX blocks_of_series ON blocks (kind, first, unit);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL, proof INTEGER NOT NULL);
+"""
+TABLES = {"parts": 3, "frames": 6, "blocks": 5, "meta": 3}
+LOST = 1 << 20  # numbers of parts passed over where some that were used may be unknown
+
+
+class Change(NamedTuple):
+    """A frame to be written, the part it becomes, and the parts it takes the place of."""
+
+    number: int
+    frame: Frame
+    parts: tuple[int, ...]
+
+
+class Wanted(NamedTuple):
+    """The series a question is about, which is all that is read from disk."""
+
+    kind: Kind
+    ids: Ids
+
+
+class _Place(NamedTuple):
+    """Series of a part that stand together: so many, and which of those runs."""
+
+    part: int
+    size: int
+    run: int
+
+
+class _Blob(NamedTuple):
+    """A row that holds data: its file, its table, its number."""
+
+    path: Path
+    table: str
+    row: int
+
+
+class Shelf:
+    """The slots of one tier that are on disk.
+
+    One thread writes at a time; any thread reads.
+
+    Attributes
+    ----------
+    horizon : int
+        Everything from this second on is still here, in seconds since the epoch.
+    closed : int
+        Slots that ended before are complete: what their tier had closed when it wrote last.
+    series : int
+        All ids of series in its frames are below it.
+    """
+
+    def __init__(self, directory: Path, width: int, capacity: int, cache: Cache) -> None:
+        self.directory = directory
+        self.width = width
+        self.capacity = capacity
+        self.period = next(s for s in SPANS if s >= SLOTS_A_FILE * width or s == SPANS[-1])
+        self.unit = next(s for s in SPANS if s >= SLOTS_A_UNIT * width)
+        self.horizon = 0
+        self.closed = 0
+        self.series = 0
+        self.damaged = 0  # rows that could not be read
+        self.troubles: list[Trouble] = []  # files that were set aside while they were written
+        self._cache = cache
+        self._parts: dict[int, tuple[int, ...]] = {}
+        self._live: set[int] = set()
+        self._starts: list[int] = []
+        self._next = 1
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def open(self) -> list[Trouble]:
+        """Find out what there is; what can't be read is set aside.
+
+        Raises
+        ------
+        StorageError
+            Where a file is of a newer version of aggd.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        troubles = []
+        for path in self.files():
+            try:
+                self._enter(path)
+            except sqlite3.DatabaseError as error:
+                troubles.append(self._salvage(path, error))
+        while len(self) > self.capacity:
+            self.drop_oldest()
+        return troubles
+
+    def look(self) -> list[Trouble]:
+        """Find out what there is and change nothing, as another process may be at work.
+
+        Raises
+        ------
+        StorageError
+            Where a file is of a newer version of aggd.
+        """
+        troubles = []
+        for path in self.files():
+            try:
+                self._enter(path)
+            except FileNotFoundError:
+                continue  # forgotten meanwhile
+            except sqlite3.DatabaseError as error:
+                troubles.append(Trouble(path, str(error)))
+        return troubles
+
+    def look_again(self, start: int) -> None:
+        """Find out anew what the file of a slot holds, which another process writes to."""
+        self._leave(self.path(start))
+        with suppress(FileNotFoundError):
+            self._enter(self.path(start))
+
+    def listed(self, start: int, end: int) -> set[int]:
+        """Parts that the file of a slot lists for ``[start, end)`` now, whoever wrote them."""
+        try:
+            with closing(connect(self.path(start))) as base:
+                rows = base.execute(
+                    "SELECT part FROM parts WHERE start >= ? AND start < ?", (start, end)
+                ).fetchall()
+        except FileNotFoundError:
+            return set()
+        return {part for (part,) in rows}
+
+    def files(self) -> list[Path]:
+        """The files there are, oldest first."""
+        return sorted(self.directory.glob("*.db"))
+
+    def _enter(self, path: Path) -> None:
+        with closing(connect(path)) as base:
+            check_version(base, path)
+            rows = base.execute("SELECT start, part, proof FROM parts ORDER BY part").fetchall()
+            marks = base.execute("SELECT key, value, proof FROM meta").fetchall()
+        if not all(proof(*values) == mark for *values, mark in rows + marks):
+            raise sqlite3.DatabaseError("its list of parts is damaged")
+        for start, part, _ in rows:
+            self._note(start, part)
+        meta = {key: value for key, value, _ in marks}
+        self._next = max(self._next, meta.get("next", 0), *(part + 1 for _, part, _ in rows), 1)
+        self.closed = max(self.closed, meta.get("closed", 0))
+        self.horizon = max(self.horizon, meta.get("horizon", 0))
+        self.series = max(self.series, meta.get("series", 0))
+
+    def _note(self, start: int, part: int) -> None:
+        if start not in self._parts:
+            insort(self._starts, start)
+        self._parts[start] = (*self._parts.get(start, ()), part)
+        self._live.add(part)
+
+    def _leave(self, path: Path) -> None:
+        """Forget what a file holds."""
+        for slot in [slot for slot in self._starts if self.path(slot) == path]:
+            self._starts.remove(slot)
+            self._live.difference_update(self._parts.pop(slot))
+
+    def _salvage(self, path: Path, error: sqlite3.DatabaseError) -> Trouble:
+        self._leave(path)
+        aside, kept = salvage(path, SCHEMA, TABLES)
+        with writing(path, SCHEMA) as base:
+            self._repair(base, path)
+        self._enter(path)
+        self._next += LOST
+        return Trouble(aside, f"{error}; {kept} of its rows were read and are kept in {path.name}")
+
+    def _repair(self, base: sqlite3.Connection, path: Path) -> None:
+        """List what is there and leave out what can't be proven."""
+        base.create_function("proof", -1, proof, deterministic=True)
+        base.execute("DELETE FROM parts WHERE proof IS NOT proof(start, part)")
+        base.execute("DELETE FROM meta WHERE proof IS NOT proof(key, value)")
+        rows = base.execute("SELECT start, part, data FROM frames").fetchall()
+        good = {(start, part) for start, part, data in rows if _sound(start, part, data)}
+        listed = [(start, part, proof(start, part)) for start, part in good]
+        base.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", listed)
+        # A slot that is rolled up twice is wrong, one that never is has gaps: those are known.
+        shut = base.execute("SELECT max(start) FROM parts").fetchone()[0]
+        if shut is not None:
+            shut += self.width
+            base.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('closed', ?, ?)", (shut, proof("closed", shut))
+            )
+
+    def path(self, start: int) -> Path:
+        """File of a slot."""
+        begin = datetime.fromtimestamp(start - start % self.period, UTC)
+        form = "%Y-%m-%d" if self.period % DAY == 0 else "%Y-%m-%dT%H"
+        return self.directory / f"{begin.strftime(form)}.db"
+
+    def starts(self, start: int, end: int) -> list[int]:
+        """Starts of the slots that overlap ``[start, end)``, ascending."""
+        first = bisect_left(self._starts, start - start % self.width)
+        return self._starts[first : bisect_left(self._starts, end)] if start < end else []
+
+    def parts(self, start: int) -> tuple[int, ...]:
+        """Numbers of what there is of a slot."""
+        return self._parts.get(start, ())
+
+    def oldest(self) -> int | None:
+        """Start of the oldest slot."""
+        return self._starts[0] if self._starts else None
+
+    def number(self) -> int:
+        """A number for a part that will be saved."""
+        self._next += 1
+        return self._next - 1
+
+    def save(self, closed: int, changes: Sequence[Change]) -> None:
+        """Write frames, a transaction a file.
+
+        Raises
+        ------
+        sqlite3.Error, OSError
+            Where the disk is full or can't be written: then nothing of that file has changed.
+        """
+        self.closed = max(self.closed, closed)
+        self.series = max(self.series, *(_series(change.frame) for change in changes))
+        files: dict[Path, list[Change]] = {}
+        for change in changes:
+            files.setdefault(self.path(change.frame.start), []).append(change)
+        for path, inside in files.items():
+            try:
+                self._write(path, inside)
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode not in DAMAGE:
+                    raise
+                self.troubles.append(self._salvage(path, error))
+                self._write(path, inside)
+            for change in inside:
+                self._replace(change)
+        while len(self) > self.capacity:
+            self.drop_oldest()
+
+    def _write(self, path: Path, changes: list[Change]) -> None:
+        rows = [
+            (change.number, int(kind), first, change.frame.start, data)
+            for change in changes
+            for kind, first, data in slices(change.frame, change.number)
+        ]
+        gone = [(part,) for change in changes for part in change.parts]
+        with writing(path, SCHEMA) as base:
+            base.executemany("DELETE FROM parts WHERE part = ?", gone)
+            base.executemany("DELETE FROM frames WHERE part = ?", gone)
+            listed = [(change.frame.start, change.number) for change in changes]
+            proven = [(*numbers, proof(*numbers)) for numbers in listed]
+            base.executemany("INSERT INTO parts VALUES (?, ?, ?)", proven)
+            base.executemany(
+                "INSERT INTO frames (part, kind, first, start, data) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            self._mark(base)
+
+    def _mark(self, base: sqlite3.Connection) -> None:
+        marks = {
+            "closed": self.closed, "horizon": self.horizon,
+            "series": self.series, "next": self._next,
+        }  # fmt: skip
+        rows = [(*mark, proof(*mark)) for mark in marks.items()]
+        base.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
+
+    def _replace(self, change: Change) -> None:
+        start = change.frame.start
+        self._note(start, change.number)
+        self._parts[start] = tuple(p for p in self._parts[start] if p not in change.parts)
+        self._live.difference_update(change.parts)
+
+    def has(self, parts: Collection[int]) -> bool:
+        """Tell whether all these parts are still here, as they were."""
+        return self._live.issuperset(parts)
+
+    def takes(self, start: int) -> bool:
+        """Tell whether a frame for this slot would be kept."""
+        if start < self.horizon:
+            return start in self._parts
+        return len(self) < self.capacity or start in self._parts or start > self._starts[0]
+
+    def refuse(self, start: int) -> None:
+        """Note that a frame for this slot came too late to be kept."""
+        self.horizon = max(self.horizon, start + self.width)
+
+    def read(
+        self, start: int, end: int, parts: Collection[int], wanted: Wanted | None = None
+    ) -> list[Frame]:
+        """Read some parts of the slots in ``[start, end)``, in pieces, oldest first.
+
+        Where only some series are wanted, others may come with them.
+        """
+        return [frame for _, frame in self.read_parts(start, end, parts, wanted)]
+
+    def read_parts(
+        self, start: int, end: int, parts: Collection[int], wanted: Wanted | None = None
+    ) -> list[tuple[int, Frame]]:
+        """Read like `read`, each piece with the part it is of."""
+        slots = self.starts(start, end) if parts else []
+        if not slots:
+            return []
+        ids = None if wanted is None else wanted.ids
+        asked = Asked(slots[0], slots[-1], np.array(sorted(parts), np.int64), ids)
+        kinds = tuple(Kind) if wanted is None else (wanted.kind,)
+        pieces: list[tuple[int, Frame]] = []
+        for period in dict.fromkeys(slot // self.period for slot in slots):
+            for kind in kinds:
+                pieces += self._pieces(self.path(period * self.period), asked, kind)
+        return sorted(pieces, key=lambda piece: piece[1].start)
+
+    def _pieces(self, path: Path, asked: Asked, kind: Kind) -> list[tuple[int, Frame]]:
+        """What one file has of a kind."""
+        found: dict[_Place, Frame] = {}
+        try:
+            with closing(connect(path)) as base:
+                base.execute("BEGIN")  # one state of the file: rows may move from frames to blocks
+                for place, frame in self._rows(base, path, asked, kind):
+                    found.setdefault(place, frame)  # a damaged tree may give a row twice
+        except FileNotFoundError:
+            pass  # forgotten meanwhile
+        except sqlite3.DatabaseError:
+            self.damaged += 1
+        return [(place.part, frame) for place, frame in found.items()]
+
+    def _rows(
+        self, base: sqlite3.Connection, path: Path, asked: Asked, kind: Kind
+    ) -> Iterator[tuple[_Place, Frame]]:
+        """Rows of frames, then those of blocks that weren't among them."""
+        whole = set()
+        for at, part, row in self._frames_of(base, asked, kind):
+            found = self._load(base, _Blob(path, "frames", row))
+            if found and belongs(found[1], at, part):
+                place = _Place(part, SLICE, int(found[0].series[0]) // SLICE)
+                whole.add(place)
+                yield place, frozen(only(at, self.width, found[0]))
+            elif found:
+                self.damaged += 1
+        for row in self._blocks_of(base, asked, kind):
+            found = self._load(base, _Blob(path, "blocks", row))
+            for at, part, rows in unstacked(*found, asked) if found else ():
+                first = int(rows.series[0])
+                if _Place(part, SLICE, first // SLICE) not in whole:
+                    place = _Place(part, BLOCK[kind], first // BLOCK[kind])
+                    yield place, frozen(only(at, self.width, rows))
+
+    def _frames_of(
+        self, base: sqlite3.Connection, asked: Asked, kind: Kind
+    ) -> list[tuple[int, int, int]]:
+        """Start, part and number of the rows of `frames` that are asked for."""
+        found = base.execute(
+            "SELECT start, part, id FROM frames "
+            f"WHERE kind = ? AND start BETWEEN ? AND ? {among(asked.ids, SLICE)}",
+            (int(kind), asked.start, asked.last),
+        ).fetchall()
+        live = set(asked.parts.tolist())
+        return [row for row in found if row[1] in live]
+
+    def _blocks_of(self, base: sqlite3.Connection, asked: Asked, kind: Kind) -> list[int]:
+        """Numbers of the rows of `blocks` that may hold what is asked for."""
+        first = asked.start - asked.start % self.unit
+        found = base.execute(
+            "SELECT id FROM blocks "
+            f"WHERE kind = ? AND unit BETWEEN ? AND ? {among(asked.ids, BLOCK[kind])}",
+            (int(kind), first, asked.last),
+        )
+        return [row for (row,) in found]
+
+    def _load(
+        self, base: sqlite3.Connection, blob: _Blob
+    ) -> tuple[Section, dict[str, Column]] | None:
+        """A row's section, from the cache or the file; None where it is damaged."""
+        found: tuple[Section, dict[str, Column]] | None = self._cache.get(blob)
+        if found is None:
+            read = f"SELECT data FROM {blob.table} WHERE id = ?"
+            data = base.execute(read, (blob.row,)).fetchone()
+            try:
+                found = decode(data[0]) if data else None  # compacted meanwhile
+            except StorageError:
+                self.damaged += 1
+                return None
+            if found:
+                self._cache.put(blob, found, sum(c.nbytes for c in found[1].values()))
+        return found
+
+    def drop_oldest(self) -> int:
+        """Let the oldest slot go, and its file with the last of its slots."""
+        start = self._starts.pop(0)
+        self._live.difference_update(self._parts.pop(start))
+        self.horizon = max(self.horizon, start + self.width)
+        path = self.path(start)
+        if not self._starts or self.path(self._starts[0]) != path:
+            self._forget(path)
+        return start
+
+    def _forget(self, path: Path) -> None:
+        """Unlink a file, and remember in the newest that nothing so old is here."""
+        if self._starts:  # on a full disk the next save does it
+            newest = self.path(self._starts[-1])
+            with suppress(sqlite3.Error, OSError), writing(newest, SCHEMA, made=False) as base:
+                self._mark(base)
+        forget(path)
+        self._cache.clear()  # a file of this name may be made again
+
+    def drop_file(self) -> Path | None:
+        """Let all slots of the oldest file go, if there is a newer one."""
+        if not self._starts or self.path(self._starts[0]) == self.path(self._starts[-1]):
+            return None
+        path = self.path(self._starts[0])
+        while self.path(self._starts[0]) == path:
+            self.drop_oldest()
+        return path
+
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(_size(path) for path in self.directory.glob("*.db*"))
+
+    def compact(self, before: int) -> Iterator[None]:
+        """Rewrite the units that ended by `before`, a slice of series at each step."""
+        if self.capacity * self.width < 2 * self.unit:
+            return  # it would be forgotten at once
+        for path in self.files():
+            try:
+                for kind, first, unit in self._over(path, before):
+                    self._compact(path, Kind(kind), first, unit)
+                    yield
+            except FileNotFoundError:
+                continue  # forgotten meanwhile
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode not in DAMAGE:
+                    raise
+                self.damaged += 1  # stays as it is until it is written to
+
+    def _over(self, path: Path, before: int) -> list[tuple[int, int, int]]:
+        """Kinds, first series and units with frames that ended by `before`."""
+        with closing(connect(path)) as base:
+            return base.execute(
+                "SELECT DISTINCT kind, first, start - start % ? AS unit FROM frames "
+                "WHERE unit + ? <= ?",
+                (self.unit, self.unit, before),
+            ).fetchall()
+
+    def _compact(self, path: Path, kind: Kind, first: int, unit: int) -> None:
+        """Move the rows of some series in one unit from frames to blocks."""
+        where = "kind = ? AND first = ? AND start BETWEEN ? AND ?"
+        of = (int(kind), first, unit, unit + self.unit - 1)
+        with closing(connect(path)) as base:
+            rows = base.execute(
+                f"SELECT id, start, part, data FROM frames WHERE {where}", of
+            ).fetchall()
+        read = []
+        for _, start, part, data in rows:
+            found = _sound(start, part, data)
+            if found:
+                read.append(Stored(start, part, found))
+            else:
+                self.damaged += 1
+        moved = blocks(read, kind, unit) if read else []
+        with writing(path, SCHEMA, made=False) as base:
+            base.executemany(
+                "INSERT INTO blocks (kind, first, unit, data) VALUES (?, ?, ?, ?)", moved
+            )
+            base.executemany("DELETE FROM frames WHERE id = ?", [(row[0],) for row in rows])
+
+
+    def _check(self) -> None:
+        assert self._starts == sorted(self._parts)
+        assert len(self) <= self.capacity
+        every = [part for parts in self._parts.values() for part in parts]
+        assert all(self._parts.values())
+        assert len(every) == len(self._live)
+        assert self._live == set(every)
+        assert all(0 < part < self._next for part in every)
+        for start, parts in self._parts.items():
+            assert start % self.width == 0
+            with closing(connect(self.path(start))) as base:
+                rows = base.execute("SELECT part FROM parts WHERE start = ?", (start,)).fetchall()
+            assert sorted(part for (part,) in rows) == sorted(parts)
+
+
+def _sound(start: int, part: int, data: bytes) -> Section | None:
+    """The rows of a slice; None where it is damaged."""
+    try:
+        section, columns = decode(data)
+    except StorageError:
+        return None
+    return section if belongs(columns, start, part) else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # SQLite has tidied up
+        return 0
+
+
+def _series(frame: Frame) -> int:
+    """One more than the largest id in a frame."""
+    ids = [int(section.series[-1]) for section in frame.sections() if section.series.size]
+    return max(ids, default=-1) + 1
