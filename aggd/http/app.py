@@ -67,7 +67,7 @@ def _streaming(service: Service, streams: Streams, route: Route) -> Handle:
 
 def _asked(request: web.Request, media: str = "", text: bytes = b"") -> Asked:
     query = {key: ",".join(request.query.getall(key)) for key in request.query}
-    return Asked(dict(request.match_info), query, media, text)
+    return Asked(dict(request.match_info), query, media, text, request.remote or "")
 
 
 def _reply(service: Service, route: Route, asked: Asked, packed: bool) -> Reply:

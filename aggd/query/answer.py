@@ -116,7 +116,7 @@ def _held(registry: Registry, past: Past, group: Group, row: Row, now: float) ->
     latest = registry.level_time[ids]
     if not np.isfinite(latest).any():
         return row
-    last = float(registry.levels[ids[latest.argmax()]])
+    last = plain(float(registry.levels[ids[latest.argmax()]]))
     return row._replace(values={**row.values, "last": last})
 
 
