@@ -7,6 +7,7 @@ sockets --> receiving threads --> fold thread --> history <-- closing thread -->
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -76,6 +77,17 @@ def release_memory() -> None:
         trim(0)
 
 
+def quiet_collector() -> None:
+    """Let the collector of cycles look at less, less often.
+
+    There are next to none, but to look for them stops every thread: of 10,000 series in
+    one answer it took 80 of 240 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 class Daemon:
     """All parts of a running aggd, on one event loop.
 
@@ -140,6 +152,7 @@ class Daemon:
         runner = await self._serve()
         successor = self._await_successor()
         timers = [self._task(timer) for timer in self._timers()]
+        quiet_collector()
         log.info("%s", self.summary())
         systemd.notify(f"{systemd.READY}\n{systemd.status(self.summary())}")
         await self._stop.wait()

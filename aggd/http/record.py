@@ -10,6 +10,7 @@ import orjson
 from aggd.errors import RequestError
 from aggd.http import body
 from aggd.http.service import NDJSON, TEXT, Asked, Reply, Service
+from aggd.protocol import batch
 from aggd.protocol.points import points
 
 AT_ONCE = 50_000  # points recorded together; others wait for the recorder meanwhile
@@ -64,11 +65,30 @@ def record(service: Service, asked: Asked) -> Reply:
     outcome = Outcome()
     if asked.media == TEXT:
         _lines(service, asked.body, outcome)
-    elif asked.media == NDJSON:
-        _points(service, _point_a_line(asked.body, outcome), outcome)
-    else:
-        _points(service, enumerate(_data(asked.body)), outcome)
+    elif not _batches(service, asked, outcome):
+        lines = asked.media == NDJSON
+        numbered = _point_a_line(asked.body, outcome) if lines else enumerate(_data(asked.body))
+        _points(service, numbered, outcome)
     return outcome.reply()
+
+
+def _batches(service: Service, asked: Asked, outcome: Outcome) -> bool:
+    """Record a body of plain points as columns; False where it isn't one, and nothing happened."""
+    found = batch.decode(asked.body, asked.media == NDJSON)
+    sanitize = service.recorder.policy.sanitize_names
+    batches = None if found is None else batch.batches(found, AT_ONCE, sanitize)
+    if batches is None:
+        return False
+    now, first = service.now(), 0
+    for some in batches:
+        refused = service.recorder.record_batch(some, now)
+        outcome.accepted += some.value.size - len(refused)
+        outcome.refuse([Refused(first + i, reason, REASONS[reason]) for i, reason in refused])
+        first += some.value.size
+    if asked.media == NDJSON and outcome.listed:
+        places = [i for i, line in enumerate(asked.body.split(b"\n")) if line.strip()]
+        outcome.listed = [r._replace(place=places[r.place or 0]) for r in outcome.listed]
+    return True
 
 
 def _data(text: bytes) -> list[Any]:

@@ -54,7 +54,7 @@ def points(
     sanitize_names : bool
         Clean names as statsd does.
     """
-    reader = _Reader(sanitize_names)
+    reader = Reader(sanitize_names)
     samples: list[Sample] = []
     rejected: list[Rejected] = []
     for index, point in enumerate(data):
@@ -65,7 +65,7 @@ def points(
     return samples, rejected
 
 
-class _Reader:
+class Reader:
     """Reads points; remembers names and tags, which repeat."""
 
     def __init__(self, sanitize_names: bool) -> None:
@@ -80,11 +80,11 @@ class _Reader:
         if not point.keys() <= KNOWN:
             raise _unknown(next(key for key in point if key not in KNOWN))
         get = point.get
-        time, tags, rate = get("timestamp"), get("tags"), get("sample_rate")
-        kind = _kind(get("type"))
+        time, rate = get("timestamp"), get("sample_rate")
+        kind = self.kind(get("type"))
         return Sample(
-            self._name(get("name")),
-            () if tags is None else self._tags_of(tags),
+            self.name(get("name")),
+            self.tags(get("tags")),
             kind,
             (_member(get("value")) if kind == "s" else _number(get("value")),),
             " ",
@@ -92,7 +92,18 @@ class _Reader:
             None if time is None else _seconds(time),
         )
 
-    def _name(self, name: object) -> str:
+    def kind(self, name: object) -> str:
+        """The letters of a type; a timer's where none is given."""
+        name = "timer" if name is None else name
+        kind = KINDS.get(name) if isinstance(name, str) else None
+        if kind is None:
+            raise ProtocolError(
+                "bad_type", f"type must be one of {', '.join(WORDS)}, got {_shown(name)}"
+            )
+        return kind
+
+    def name(self, name: object) -> str:
+        """The name as its series has it."""
         if not isinstance(name, str):
             raise ProtocolError("bad_name", f"name must be text, got {_shown(name)}")
         cleaned = self._names.get(name)
@@ -103,7 +114,10 @@ class _Reader:
             _remember(self._names, name, cleaned)
         return cleaned
 
-    def _tags_of(self, tags: object) -> tuple[str, ...]:
+    def tags(self, tags: object) -> tuple[str, ...]:
+        """Tags in their normal form."""
+        if tags is None:
+            return ()
         if not isinstance(tags, dict):
             return normal(_listed(tags))
         given = tuple(tags.items())
@@ -122,17 +136,6 @@ def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
     if len(memory) >= REMEMBERED:
         memory.clear()
     memory[key] = value
-
-
-def _kind(name: object) -> str:
-    if name is None:
-        return KINDS["timer"]
-    kind = KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise ProtocolError(
-            "bad_type", f"type must be one of {', '.join(WORDS)}, got {_shown(name)}"
-        )
-    return kind
 
 
 def _number(value: object) -> float:

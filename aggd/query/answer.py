@@ -15,7 +15,7 @@ from aggd.query import aggregate as buckets
 from aggd.query import anomaly, statsd
 from aggd.query.aggregate import Buckets, Fill, Span
 from aggd.query.scope import Past, Scope, groups, pick, reach, wanted
-from aggd.query.selection import Group, plain, select, tag_map
+from aggd.query.selection import Group, plain, select
 from aggd.query.stats import check, estimates, has, summarise
 from aggd.store.rollup import History
 from aggd.store.series import Kind, Registry
@@ -60,13 +60,9 @@ def stats(
         check(word, kind, "statistics")
     words += more.statistics
     past = reach(history, scope.window, scope.now, wanted=wanted(kind, series))
-    found = groups(series, scope.by, merge=True)
-    if scope.by:
-        rows = summaries(registry, past, found, words, scope.now, more.thresholds)
-        return {"name": name, "series": rows}
-    if not found:
-        found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
-    return summaries(registry, past, found, words, scope.now, more.thresholds)[0]
+    found = groups(name, kind, series, scope)
+    rows = summaries(registry, past, found, words, scope.now, more.thresholds)
+    return {"name": name, "series": rows} if scope.by else rows[0]
 
 
 class Row(NamedTuple):
@@ -92,18 +88,18 @@ def rows_of(
         labels, columns, searched = summarise(
             past.frames, past.fine, selection, ["count", *names], past.seconds
         )
-        values = zip(*(column.values.tolist() for column in columns.values()), strict=True)
+        values = zip(*(plain_column(column.values) for column in columns.values()), strict=True)
         exact = np.logical_and.reduce([column.exact for column in columns.values()]).tolist()
         estimated = estimates(names)
         errors = np.array([columns[name].rank_error for name in estimated]).T.tolist()
         for row, label in enumerate(labels.tolist()):
             rows[places[label]] = Row(
-                dict(zip(columns, map(plain, next(values)), strict=True)),
+                dict(zip(columns, next(values), strict=True)),
                 exact[row],
                 dict(zip(estimated, errors[row], strict=True)) if estimated else {},
-                searched,
+                bool(searched[row]),
             )
-    if "last" in asked:
+    if "last" in asked and any(group.kind is Kind.GAUGE for group in every):
         return [_held(registry, past, *pair, now) for pair in zip(every, rows, strict=True)]
     return rows
 
@@ -133,16 +129,13 @@ def summaries(
     family = [word for p in thresholds for word in statsd.family(p)]
     words = dict.fromkeys((*shown, *family, "unique"))
     rows = rows_of(registry, past, every, list(words), now)
-    start, end = format_time(past.start), format_time(past.end)
-    resolution = {searched: past.resolution(searched) for searched in (False, True)}
+    covers = {searched: past.covers(searched) for searched in (False, True)}
     return [
         {
             "name": group.name,
             "kind": group.kind.word,
             "tags": group.tags,
-            "from": start,
-            "to": end,
-            "resolution": resolution[row.searched],
+            **covers[row.searched],
             "exact": row.exact,
             "rank_error": row.rank_error,
             **{word: row.values.get(word) for word in shown},
@@ -189,9 +182,7 @@ def aggregate(
         check(word, kind, "aggregation")
     past = reach(history, scope.window, scope.now, int(step), wanted(kind, series))
     span = Span(past.start, past.end, int(step), past.until)
-    found = groups(series, scope.by, merge=True)
-    if not scope.by and not found:
-        found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
+    found = groups(name, kind, series, scope)
     many = len(found) * (-(-past.end // span.step) - past.start // span.step)
     if fill is not None and many > MAX_BUCKETS:
         raise RequestError(
@@ -206,7 +197,7 @@ def aggregate(
         columns = [buckets.filled(of, span, fill) for of in columns]
     if trail:
         columns = anomaly.scored(columns, names[0], trail, zeros=fill == "zero")
-    count = sum(float(of.columns["count"].sum()) for of in columns)
+    count = sum((float(of.columns["count"].sum()) for of in columns), 0.0)
     return Aggregated(found, columns, past, count)
 
 
@@ -224,9 +215,7 @@ class Aggregated(NamedTuple):
         for of in self.buckets:
             errors |= {name: max(e, errors.get(name, 0.0)) for name, e in of.rank_error.items()}
         return {
-            "from": format_time(self.past.start),
-            "to": format_time(self.past.end),
-            "resolution": self.past.resolution(False),
+            **self.past.covers(any(of.searched for of in self.buckets)),
             "exact": all(of.exact for of in self.buckets),
             "rank_error": errors,
             "count": plain(self.samples),
@@ -237,7 +226,7 @@ def as_rows(of: Buckets) -> list[Answer]:
     """Buckets as objects."""
     keys = ["timestamp", *of.columns]
     times = [format_time(start) for start in of.start.tolist()]
-    values = [[plain(v) for v in column.tolist()] for column in of.columns.values()]
+    values = [plain_column(column) for column in of.columns.values()]
     return [dict(zip(keys, row, strict=True)) for row in zip(times, *values, strict=True)]
 
 

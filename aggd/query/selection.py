@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aggd.store.frame import Ids
+from aggd.store.frame import Floats, Ids
 from aggd.store.series import Kind, Series, Tags
 
 TagMap = dict[str, str | list[str] | None]
@@ -102,3 +102,13 @@ def plain(value: float) -> float | None:
     if not isfinite(value):
         return None
     return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
+
+
+def plain_column(values: Floats) -> list[float | None]:
+    """Numbers as `plain` has them, all at once."""
+    found = values.astype(object)
+    with np.errstate(invalid="ignore"):
+        whole = (values == np.rint(values)) & (np.abs(values) < 1 << 53)
+    found[whole] = values[whole].astype(np.int64)
+    found[~np.isfinite(values)] = None
+    return found.tolist()  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ the whole becomes a partial frame of the history.
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
 
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from aggd.errors import ProtocolError
 from aggd.ingest.column import Column, sender_text
+from aggd.protocol.batch import Batch
 from aggd.protocol.lines import Check, Event, LineParser, Parsed, Refusal, Sample
 from aggd.sketch.digest import Digests
 from aggd.sketch.distinct import hash_member
 from aggd.sketch.moments import Moments
 from aggd.store.fold import Samples, fold
-from aggd.store.frame import Frame, Timers, frozen
-from aggd.store.naming import Named, Naming, Policy, Spellings
+from aggd.store.frame import Frame, Ids, Index, Timers, frozen
+from aggd.store.naming import REFUSED, Named, Naming, Policy, Spellings
 from aggd.store.rollup import History
 from aggd.store.series import KINDS, Kind, Registry, Series, Tags
 
@@ -174,6 +176,46 @@ class Recorder:
             refused += [(at, "stale_timestamp") for at in self._fold_late(late)]
         return sorted(refused)
 
+    def record_batch(self, batch: Batch, now: float) -> list[tuple[int, str]]:
+        """Record points that came as columns, to be seen by the next query.
+
+        Returns
+        -------
+        list of (int, str)
+            Place and reason of each that was refused.
+        """
+        with self._lock:
+            early = batch.time > now + self.policy.future
+            series, reasons = self._resolved(batch, ~early, now)
+            row = series[batch.identity]
+            good = (row != REFUSED) & ~early
+            refused = [(i, "future_timestamp") for i, _ in _at(batch.identity, early)]
+            refused += [(i, reasons[k]) for i, k in _at(batch.identity, ~early & ~good)]
+            self.figures.bad.update(reason for _, reason in refused)
+            counted = np.isin(self.registry.kinds[row], (Kind.COUNTER, Kind.TIMER))
+            every = Samples(row, batch.value, np.where(counted, 1 / batch.rate, 1.0), batch.time)
+            current = every.take(np.flatnonzero(good & np.isnan(batch.time)))
+            self._fold(current._replace(time=now), now)
+            late = np.flatnonzero(good & ~np.isnan(batch.time))
+            if late.size:
+                stale = self._fold_by_slot(every.take(late))
+                refused += [(int(late[i]), "stale_timestamp") for i in stale]
+        return sorted(refused)
+
+    def _resolved(
+        self, batch: Batch, rows: NDArray[np.bool_], now: float
+    ) -> tuple[Ids, dict[int, str]]:
+        """The series of every identity that some of the rows have, or REFUSED and why."""
+        series = np.full(len(batch.identities), REFUSED, np.int32)
+        reasons: dict[int, str] = {}
+        for i in dict.fromkeys(batch.identity[rows].tolist()):
+            kind, name, tags = batch.identities[i]
+            try:
+                series[i] = self.registry.resolve(KINDS[kind], name, tags, now)
+            except ProtocolError as refusal:
+                reasons[i] = refusal.reason
+        return series, reasons
+
     def merge(
         self, name: str, tags: Tags, moments: Moments, digests: Digests, time: float, now: float
     ) -> tuple[Series, Frame]:
@@ -316,19 +358,30 @@ class Recorder:
         return True
 
     def _fold_late(self, late: _Rows) -> list[int]:
-        """Fold samples with a time of their own, slot by slot; places of the refused."""
+        """Fold samples with a time of their own; places of the refused."""
         if not late.series:
             return []
-        time = np.array(late.time)
+        refused = self._fold_by_slot(late.samples(None))
+        return [late.at[i] for i in refused]
+
+    def _fold_by_slot(self, samples: Samples) -> list[int]:
+        """Fold samples into the slots of their times; rows of those that nobody keeps."""
+        time = np.asarray(samples.time)
         order = np.argsort(time, kind="stable")
-        samples, time = late.samples(None).take(order), time[order]
+        samples, time = samples.take(order), time[order]
         first = np.flatnonzero(np.diff(time // self.history.width, prepend=-1.0))
         refused: list[int] = []
-        for a, b in zip(first, [*first[1:], time.size], strict=True):
+        for a, b in pairwise([*first.tolist(), time.size]):
             if not self._fold(samples.take(np.arange(a, b)), float(time[a])):
-                self.figures.bad["stale_timestamp"] += int(b - a)
-                refused += [late.at[i] for i in order[a:b]]
+                self.figures.bad["stale_timestamp"] += b - a
+                refused += order[a:b].tolist()
         return refused
+
+
+def _at(identity: Index, where: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Points of which something is true, and the identity of each."""
+    at = np.flatnonzero(where)
+    return list(zip(at.tolist(), identity[at].tolist(), strict=True))
 
 
 def _spliced(samples: Samples, at: NDArray[np.intp], more: Samples) -> Samples:

@@ -146,7 +146,7 @@ class Served:
         self.memory["entered"] = tools.resident(self.daemon.pid)[0]
 
     def load(self, traffic: Traffic) -> Load:
-        self.daemon.calm()
+        tools.calm(self.daemon.pid)
         distance = tools.core_distance()
         before, cpu = self.daemon.figures(), tools.thread_cpu(self.daemon.pid)
         sent = tools.sent(tools.start_traffic(self.daemon.udp, traffic), traffic)

@@ -184,6 +184,17 @@ def resident(pid: int) -> tuple[int, int]:
     return int(now[1]) * 1024, int(most[1]) * 1024
 
 
+def calm(pid: int) -> None:
+    """Wait until a process has nothing left to do."""
+
+    def idle() -> bool:
+        before, start = thread_cpu(pid).total(), time.monotonic()
+        time.sleep(ASK)
+        return thread_cpu(pid).total() - before < CALM * (time.monotonic() - start)
+
+    until(idle, f"process {pid} calm", 2 * DEADLINE)
+
+
 class Daemon:
     """aggd or the naive version: a process that says its addresses and answers /metrics."""
 
@@ -245,22 +256,11 @@ class Daemon:
 
         return until(grown, f"{datagrams} datagrams taken or dropped", 2 * DEADLINE)
 
-    def calm(self) -> None:
-        """Wait until the process has nothing left to do."""
-
-        def idle() -> bool:
-            before, start = thread_cpu(self.pid).total(), time.monotonic()
-            time.sleep(ASK)
-            used = thread_cpu(self.pid).total() - before
-            return used < CALM * (time.monotonic() - start)
-
-        until(idle, f"process {self.pid} calm", 2 * DEADLINE)
-
     @contextmanager
     def awake(self) -> Iterator[None]:
         """Run during the block and stand still after it, out of the way of the others."""
         self.process.send_signal(signal.SIGCONT)
-        self.calm()
+        calm(self.pid)
         try:
             yield
         finally:
