@@ -49,6 +49,10 @@ WHOLE = float(1 << 53)
 SAMPLE = 64  # values tried before a whole column is
 LARGEST = 1 << 30  # bytes a row may become: 8 sets of 3,600 full slots need half of it
 LOOSE = frozenset(("weight", "atom", "atoms", "blurred", "member", "slot", "part"))  # not by row
+UNSIGNED, SIGNED = (
+    [(np.dtype(t), np.iinfo(t).min, np.iinfo(t).max) for t in types]
+    for types in (("u1", "u2", "u4", "u8"), ("i1", "i2", "i4", "i8"))
+)
 TYPES = frozenset(("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f8"))
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -221,30 +225,30 @@ def _pack_floats(column: Column) -> Packed:
     if column.dtype == np.float16:  # as frames keep what counts little
         return _shuffled("half", column)
     values = column.astype(np.float64)
-    for power, scale in enumerate(TENS):
-        if _decimal(values[:SAMPLE], scale) and _decimal(values, scale):
-            return _shuffled(f"tens{power}", _narrow(np.rint(values * scale).astype(np.int64)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for power, scale in enumerate(TENS):
+            if _decimals(values[:SAMPLE], scale) is not None:
+                whole = _decimals(values, scale)
+                if whole is not None:
+                    return _shuffled(f"tens{power}", _narrow(whole))
     return _shuffled("float", values)
 
 
-def _decimal(values: Floats, scale: float) -> bool:
-    """Tell whether these are whole numbers of 1 / scale, and come back to the bit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        whole = np.rint(values * scale)
-        if not (np.abs(whole) < WHOLE).all():
-            return False
-    back = whole.astype(np.int64) / scale  # -0.0 doesn't come back
-    return bool((back.view(np.uint64) == values.view(np.uint64)).all())
+def _decimals(values: Floats, scale: float) -> NDArray[np.int64] | None:
+    """These as whole numbers of 1 / scale; None where they don't come back to the bit."""
+    scaled = np.rint(values * scale)
+    if not np.abs(scaled).max(initial=0.0) < WHOLE:  # nor where one is NaN
+        return None
+    whole = scaled.astype(np.int64)
+    back = whole / scale  # -0.0 doesn't come back
+    return whole if (back.view(np.uint64) == values.view(np.uint64)).all() else None
 
 
 def _narrow(values: NDArray[np.integer]) -> Column:
     """The same whole numbers in the narrowest type that holds them."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    types = ("u1", "u2", "u4", "u8") if low >= 0 else ("i1", "i2", "i4", "i8")
-    fits = (np.dtype(t) for t in types)
-    return values.astype(
-        next(t for t in fits if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    )
+    widths = UNSIGNED if low >= 0 else SIGNED
+    return values.astype(next(dtype for dtype, a, b in widths if a <= low and high <= b))
 
 
 def _shuffled(coding: str, values: Column) -> Packed:

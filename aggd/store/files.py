@@ -31,7 +31,27 @@ def connect(path: Path) -> sqlite3.Connection:
     FileNotFoundError
         Where it isn't there any more.
     """
-    return _connect(path, "ro")
+    base = _connect(path, "ro")
+    try:
+        base.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.OperationalError:
+        base.close()
+        if _logged(path):
+            raise
+        # On a full disk there is no room for the index of a log that isn't there.
+        return _connect(path, "ro&immutable=1")
+    except sqlite3.DatabaseError:
+        base.close()
+        raise
+    return base
+
+
+def _logged(path: Path) -> bool:
+    """Tell whether something stands in the log alone."""
+    try:
+        return Path(f"{path}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -95,6 +115,12 @@ def check_version(base: sqlite3.Connection, path: Path) -> None:
         )
     if version < 1:
         raise sqlite3.DatabaseError("it is empty, or no file of aggd")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell damage from a disk that is full or a file that is in use."""
+    # Extended codes, such as that of a damaged index, have the plain one in their low byte.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
 
 
 def proof(*values: int | str) -> int:

@@ -118,9 +118,10 @@ class History:
                 self.closed[tier] = shelf.closed
             elif below is not None:
                 self.closed[tier] = below - below % ring.width
-        for tier in range(len(self.shelves) - 1, 0, -1):
-            # The finer tier had closed as much, but had nothing new to write then.
-            self.closed[tier - 1] = max(self.closed[tier - 1], self.shelves[tier].closed)
+        for tier in range(len(self.shelves)):
+            # Finer tiers had closed as much, but may have had nothing new to write then.
+            marks = (shelf.closed for shelf in self.shelves[tier:])
+            self.closed[tier] = max(self.closed[tier], *marks)
         for tier in range(1, len(self.shelves)):
             fine = self.closed[tier - 1]
             self.closed[tier] = min(self.closed[tier], fine - fine % self.rings[tier].width)
@@ -281,8 +282,9 @@ class History:
                 with self._lock:
                     slots = [ring.at(start) for start in sorted(ring.unsaved)]
                 items = [item for slot in slots for item in slot if not item.saved]
-                if not items:
-                    continue
+                coarser = self.rings[tier + 1 :]
+                if not items and not any(above.unsaved for above in coarser):
+                    continue  # else its marks at least, before what was made of its slots
                 # Marked before they are written: a reader must find each either here or
                 # there, and what only some of the files took is written anew.
                 changes = [Change(shelf.number(), item.frame, item.stored) for item in items]

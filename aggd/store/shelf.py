@@ -43,11 +43,11 @@ from aggd.store.blocks import (
 from aggd.store.cache import Cache
 from aggd.store.codec import Column, decode
 from aggd.store.files import (
-    DAMAGE,
     Trouble,
     check_version,
     connect,
     forget,
+    is_damage,
     proof,
     salvage,
     writing,
@@ -137,6 +137,7 @@ class Shelf:
         self.series = 0
         self.damaged = 0  # rows that could not be read
         self.troubles: list[Trouble] = []  # files that were set aside while they were written
+        self._wrecks: set[Path] = set()  # to be made anew before they are written to
         self._cache = cache
         self._parts: dict[int, tuple[int, ...]] = {}
         self._live: set[int] = set()
@@ -282,7 +283,7 @@ class Shelf:
         return self._next - 1
 
     def save(self, closed: int, changes: Sequence[Change]) -> None:
-        """Write frames, a transaction a file.
+        """Write frames, a transaction a file; where there is none, only how far it is closed.
 
         Raises
         ------
@@ -290,15 +291,17 @@ class Shelf:
             Where the disk is full or can't be written: then nothing of that file has changed.
         """
         self.closed = max(self.closed, closed)
-        self.series = max(self.series, *(_series(change.frame) for change in changes))
+        self.series = max([self.series, *(_series(change.frame) for change in changes)])
         files: dict[Path, list[Change]] = {}
+        if not changes and self.closed:
+            files[self.path(self._starts[-1] if self._starts else self.closed - self.width)] = []
         for change in changes:
             files.setdefault(self.path(change.frame.start), []).append(change)
         for path, inside in files.items():
             try:
                 self._write(path, inside)
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode not in DAMAGE:
+                if not is_damage(error):
                     raise
                 self.troubles.append(self._salvage(path, error))
                 self._write(path, inside)
@@ -307,7 +310,24 @@ class Shelf:
         while len(self) > self.capacity:
             self.drop_oldest()
 
+    def close(self, closed: int) -> None:
+        """Note that slots are complete up to here, where there are any.
+
+        Raises
+        ------
+        sqlite3.Error, OSError
+            Where the disk is full or can't be written.
+        """
+        self.closed = max(self.closed, closed)
+        if self._starts:
+            with writing(self.path(self._starts[-1]), SCHEMA) as base:
+                self._mark(base)
+
     def _write(self, path: Path, changes: list[Change]) -> None:
+        if path in self._wrecks and path.exists():
+            self._wrecks.discard(path)
+            error = sqlite3.DatabaseError("some of it could not be read")
+            self.troubles.append(self._salvage(path, error))
         rows = [
             (change.number, int(kind), first, change.frame.start, data)
             for change in changes
@@ -388,8 +408,10 @@ class Shelf:
                     found.setdefault(place, frame)  # a damaged tree may give a row twice
         except FileNotFoundError:
             pass  # forgotten meanwhile
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
             self.damaged += 1
+            if is_damage(error):
+                self._wrecks.add(path)
         return [(place.part, frame) for place, frame in found.items()]
 
     def _rows(
@@ -496,16 +518,17 @@ class Shelf:
             except FileNotFoundError:
                 continue  # forgotten meanwhile
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode not in DAMAGE:
+                if not is_damage(error):
                     raise
-                self.damaged += 1  # stays as it is until it is written to
+                self.damaged += 1
+                self._wrecks.add(path)
 
     def _over(self, path: Path, before: int) -> list[tuple[int, int, int]]:
         """Kinds, first series and units with frames that ended by `before`."""
         with closing(connect(path)) as base:
             return base.execute(
                 "SELECT DISTINCT kind, first, start - start % ? AS unit FROM frames "
-                "WHERE unit + ? <= ?",
+                "WHERE unit + ? <= ? AND kind IN (0, 1, 2, 3)",
                 (self.unit, self.unit, before),
             ).fetchall()
 
@@ -531,7 +554,6 @@ class Shelf:
             )
             base.executemany("DELETE FROM frames WHERE id = ?", [(row[0],) for row in rows])
 
-
     def _check(self) -> None:
         assert self._starts == sorted(self._parts)
         assert len(self) <= self.capacity
@@ -540,11 +562,13 @@ class Shelf:
         assert len(every) == len(self._live)
         assert self._live == set(every)
         assert all(0 < part < self._next for part in every)
-        for start, parts in self._parts.items():
-            assert start % self.width == 0
-            with closing(connect(self.path(start))) as base:
-                rows = base.execute("SELECT part FROM parts WHERE start = ?", (start,)).fetchall()
-            assert sorted(part for (part,) in rows) == sorted(parts)
+        assert all(start % self.width == 0 for start in self._starts)
+        listed: set[tuple[int, int]] = set()
+        for path in {self.path(start) for start in self._starts}:
+            with closing(connect(path)) as base:
+                listed.update(base.execute("SELECT start, part FROM parts"))
+        known = {(start, part) for start, parts in self._parts.items() for part in parts}
+        assert {row for row in listed if row[0] in self._parts} == known
 
 
 def _sound(start: int, part: int, data: bytes) -> Section | None:
