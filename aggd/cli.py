@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import click
 
 from aggd import __version__
+from aggd.commands import COMMANDS
 
 if TYPE_CHECKING:
+    from aggd.config import Config
+    from aggd.sockets import Sockets
     from aggd.views import View
 
 KINDS = ("timer", "gauge", "counter", "set")
@@ -51,6 +54,10 @@ def main() -> None:
       aggd series --match 'api.*'
       aggd top --last 5m
     """
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.command(short_help="Run the daemon.")
@@ -85,7 +92,7 @@ def run(
     # Until the daemon listens to it, a reload has nothing to do, and must not end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from aggd.config import load
-    from aggd.errors import ConfigError
+    from aggd.errors import ConfigError, StorageError
 
     flags = {
         "listen.udp": list(udp) or None,
@@ -95,12 +102,26 @@ def run(
     }
     try:
         settings = load(config, os.environ, flags)
-    except ConfigError as error:
+        sockets = _bind(settings, takeover)
+    except (ConfigError, StorageError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     from aggd import daemon
 
-    sys.exit(daemon.run(settings, lambda: load(config, os.environ, flags), takeover))
+    sys.exit(daemon.run(settings, sockets, lambda: load(config, os.environ, flags)))
+
+
+def _bind(settings: "Config", takeover: bool) -> "Sockets":
+    """Have the sockets before what is large is imported, or after it where another serves them."""
+    from aggd.sockets import open_sockets
+    from aggd.systemd import activated
+    from aggd.takeover import take_over
+
+    if takeover:
+        import aggd.daemon  # noqa: F401
+
+        return open_sockets(settings, take_over(settings.storage.state_dir))
+    return open_sockets(settings, [sock for _, sock in activated()])
 
 
 @main.command("check-config", short_help="Tell what is wrong with a file.")

@@ -27,14 +27,14 @@ from aggd.errors import ConfigError, StorageError
 from aggd.flush import WallClock, boundary_due, flush_forever, next_boundary
 from aggd.http.app import Audience, Service, make_app
 from aggd.outputs.prometheus import Family
-from aggd.reception import Reception, workers_of
+from aggd.reception import Reception
 from aggd.reload import Reloaded, reloaded
-from aggd.sockets import Sockets, open_sockets
+from aggd.sockets import Sockets
 from aggd.storage import Storage
 from aggd.store.disk import Disk
 from aggd.store.rollup import History, Tier
 from aggd.store.series import Limits, Registry
-from aggd.takeover import Successor, take_over
+from aggd.takeover import Successor
 from aggd.threads import pool_of
 from aggd.units import DAY, HOUR, MINUTE, format_duration, format_size
 
@@ -322,26 +322,21 @@ class Daemon:
         )
 
 
-async def _main(config: Config, load: Load, takeover: bool) -> None:
-    if takeover and not config.storage.state_dir:
-        raise ConfigError("--takeover: storage.state_dir is where the two daemons meet; set it")
-    if takeover:
-        given = take_over(Path(config.storage.state_dir))
-    else:
-        given = [sock for _, sock in systemd.activated()]
-    sockets = open_sockets(config, workers_of(config), given)
+async def _main(config: Config, sockets: Sockets, load: Load) -> None:
     await Daemon(config, sockets, load).run()
 
 
-def run(config: Config, load: Load, takeover: bool = False) -> int:
+def run(config: Config, sockets: Sockets, load: Load) -> int:
     """Run the daemon until it is told to stop; the exit code."""
     logging.basicConfig(
         level=config.log.level.upper(), format="%(levelname)s %(message)s", stream=sys.stderr
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(config, load, takeover))
+            runner.run(_main(config, sockets, load))
     except (ConfigError, StorageError) as error:
         log.error("%s", error)
         return 2
+    finally:
+        sockets.close()
     return 0

@@ -15,7 +15,7 @@ from aggd.ingest.intake import Failed, Fold, Receiver
 from aggd.listeners import udp
 from aggd.listeners.udp import LARGEST_DATAGRAM
 from aggd.outputs.prometheus import Family
-from aggd.sockets import Sockets
+from aggd.sockets import Sockets, granted, kernel_drops, text
 from aggd.store.naming import Policy
 from aggd.store.recorder import Recorder
 from aggd.store.rollup import History
@@ -176,15 +176,15 @@ class Reception:
 
     def addresses(self) -> list[str]:
         """Where datagrams are received."""
-        return [udp.text(shared[0]) for shared in self.sockets.udp]
+        return [text(shared[0]) for shared in self.sockets.udp]
 
     def buffer(self) -> int:
         """Bytes of receive buffer the kernel granted each socket."""
-        return min((udp.granted(sock) for sock in self.sockets.datagrams()), default=0)
+        return min((granted(sock) for sock in self.sockets.datagrams()), default=0)
 
     def figures(self) -> Iterator[Family]:
         """The edge's own figures."""
-        drops = {udp.text(s): udp.kernel_drops(s) for s in self.sockets.datagrams()}
+        drops = {text(s): kernel_drops(s) for s in self.sockets.datagrams()}
         yield vitals.by("kernel_drops", "Datagrams the kernel had no room for.", "socket", drops)
         yield vitals.counter(
             "queue_drops", "Datagrams dropped with no column free.", self.listener.dropped

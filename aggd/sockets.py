@@ -3,17 +3,24 @@
 given (LISTEN_FDS, SCM_RIGHTS) --+
                                  +--> udp: for each address one or more, http: one
 listen.udp, http.listen ---------+
+
+They are bound first of all, before anything large is imported or read: what is sent from
+then on waits in the kernel.
 """
 
 import os
 import socket
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aggd.config import Config
 from aggd.errors import ConfigError
-from aggd.listeners import udp
 
+SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+MEMINFO = struct.Struct("=9I")
+DROPS = 8  # index of SK_MEMINFO_DROPS
 BACKLOG = 128  # connections that wait to be accepted, as aiohttp has it
 
 
@@ -46,7 +53,7 @@ class Sockets(NamedTuple):
             sock.close()
 
 
-def open_sockets(config: Config, workers: int, given: Sequence[socket.socket] = ()) -> Sockets:
+def open_sockets(config: Config, given: Sequence[socket.socket] = ()) -> Sockets:
     """Sort out the sockets that were given, and bind what is missing.
 
     Raises
@@ -63,11 +70,12 @@ def open_sockets(config: Config, workers: int, given: Sequence[socket.socket] = 
         else:
             streams.append(sock)
     if len(streams) > 1:
-        addresses = " and ".join(udp.text(sock) for sock in streams)
+        addresses = " and ".join(text(sock) for sock in streams)
         raise ConfigError(f"http.listen: one socket is served, {addresses} were given")
+    listen = config.listen
+    workers = listen.workers if listen.compiled else 1
     bound = list(groups.values()) or [
-        udp.open_shared(host, port, config.listen.receive_buffer, workers)
-        for host, port in config.listen.udp
+        open_shared(host, port, listen.receive_buffer, workers) for host, port in listen.udp
     ]
     try:
         http = streams[0] if streams else open_stream(*config.http.listen)
@@ -101,3 +109,69 @@ def open_stream(host: str, port: int) -> socket.socket:
         ) from error
     sock.setblocking(False)
     return sock
+
+
+def open_socket(host: str, port: int, buffer_bytes: int, share: bool) -> socket.socket:
+    """Bind a non-blocking UDP socket with as large a receive buffer as the kernel grants.
+
+    Raises
+    ------
+    ConfigError
+        If the address can't be bound.
+    """
+    try:
+        sock = _bound(host, port, share)
+    except OSError as error:
+        raise ConfigError(
+            f"listen.udp: can't receive on {host}:{port}: {error.strerror}; "
+            "choose another address, or stop the program that holds it"
+        ) from error
+    sock.setblocking(False)
+    try:
+        # Past net.core.rmem_max, for those who may.
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    return sock
+
+
+def _bound(host: str, port: int, share: bool) -> socket.socket:
+    found = socket.getaddrinfo(
+        host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    )
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def open_shared(host: str, port: int, buffer_bytes: int, workers: int) -> list[socket.socket]:
+    """Bind a socket for each worker; more than one share the address's datagrams."""
+    first = open_socket(host, port, buffer_bytes, workers > 1)
+    port = first.getsockname()[1]
+    return [first, *(open_socket(host, port, buffer_bytes, True) for _ in range(workers - 1))]
+
+
+def granted(sock: socket.socket) -> int:
+    """Bytes of receive buffer the kernel gave; it reports them doubled."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """Datagrams the kernel dropped for want of room, as in /proc/net/udp."""
+    info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
+    return int(MEMINFO.unpack(info)[DROPS])
+
+
+def text(sock: socket.socket) -> str:
+    """Address of a socket, as people write it."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -19,7 +19,7 @@ from threading import get_native_id
 
 from aggd import vitals
 from aggd.outputs.prometheus import Family
-from aggd.store.disk import Disk, restore_levels
+from aggd.store.disk import Disk, adopt, restore_levels
 from aggd.store.rollup import History
 from aggd.store.series import Registry
 from aggd.units import MINUTE, format_size
@@ -49,8 +49,11 @@ class Storage:
     def restore(self, saved: int, now: float) -> None:
         """Roll up what was left when the last daemon ended, and bring gauges up to date."""
         width = self._history.width
+        for other in self.disk.others:
+            adopt(self._history, other)
         self._history.close(int(now) - int(now) % width)
         restore_levels(self._history, self._registry, saved, int(now))
+        self.disk.forget_others(int(now) - self._history.tiers[0].retention)
 
     def checkpoint(self) -> bool:
         """Write what is new; whether that worked."""
@@ -60,10 +63,17 @@ class Storage:
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
             return False
+        self._tell_of_damage()
         if self._trouble:
             log.info("storage: %s can be written again; nothing was lost", self.disk.directory)
             self._trouble = ""
         return True
+
+    def _tell_of_damage(self) -> None:
+        for shelf in self.disk.shelves:
+            while shelf.troubles:
+                trouble = shelf.troubles.pop(0)
+                log.error("storage: %s was damaged: %s", trouble.path, trouble.message)
 
     def closed(self, boundary: int) -> None:
         """Write what a close made; at every minute what else there is to do."""
@@ -83,6 +93,8 @@ class Storage:
         self._stopping = True
         if self.checkpoint():
             self._save_columns(int(now))
+        else:
+            log.error("storage: what is not in %s by now is lost", self.disk.directory)
         self._compacting.shutdown()
         self.disk.release()
 

@@ -13,9 +13,12 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from aggd.errors import ConfigError
-from aggd.flush import Clock
+
+if TYPE_CHECKING:
+    from aggd.flush import Clock
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ def alive(now: Sequence[int], before: Sequence[int]) -> bool:
 
 
 async def feed_forever(
-    progress: Callable[[], Sequence[int]], clock: Clock, interval: float
+    progress: Callable[[], Sequence[int]], clock: "Clock", interval: float
 ) -> None:
     """Feed the watchdog every `interval` seconds while all make progress, until cancelled.
 

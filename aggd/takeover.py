@@ -103,15 +103,17 @@ class Successor:
             self._path.unlink(missing_ok=True)
 
 
-def take_over(directory: Path) -> list[socket.socket]:
+def take_over(state_dir: str) -> list[socket.socket]:
     """Take the sockets of the daemon that uses a state directory, and wait until it has left.
 
     Raises
     ------
     StorageError
-        Where there is none, or it doesn't leave.
+        Where there is no directory or no daemon, or it doesn't leave.
     """
-    path = directory / "takeover"
+    if not state_dir:
+        raise StorageError("--takeover: storage.state_dir is where the two daemons meet; set it")
+    path = Path(state_dir) / "takeover"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as old:
         try:
             sockets = _sockets_of(old, path)

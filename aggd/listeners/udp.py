@@ -1,86 +1,15 @@
-"""UDP sockets, and the listener that serves them where there is no compiled lane."""
+"""The listener that serves UDP sockets where there is no compiled lane."""
 
 import asyncio
 import socket
 import struct
 from queue import Empty
 
-from aggd.errors import ConfigError
 from aggd.ingest.column import Column
 from aggd.ingest.intake import SLICE, Clock, Fold, pool
 
-SO_RCVBUFFORCE = 33
-SO_MEMINFO = 55
-MEMINFO = struct.Struct("=9I")
-DROPS = 8  # index of SK_MEMINFO_DROPS
 LARGEST_DATAGRAM = 65536
 LARGEST_BACKLOG = 1 << 17  # datagrams drained at the end; a sender may never stop
-
-
-def open_socket(host: str, port: int, buffer_bytes: int, share: bool) -> socket.socket:
-    """Bind a non-blocking UDP socket with as large a receive buffer as the kernel grants.
-
-    Raises
-    ------
-    ConfigError
-        If the address can't be bound.
-    """
-    try:
-        sock = _bound(host, port, share)
-    except OSError as error:
-        raise ConfigError(
-            f"listen.udp: can't receive on {host}:{port}: {error.strerror}; "
-            "choose another address, or stop the program that holds it"
-        ) from error
-    sock.setblocking(False)
-    try:
-        # Past net.core.rmem_max, for those who may.
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-    return sock
-
-
-def _bound(host: str, port: int, share: bool) -> socket.socket:
-    found = socket.getaddrinfo(
-        host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-    )
-    family, kind, protocol, _, address = found[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if share:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def open_shared(host: str, port: int, buffer_bytes: int, workers: int) -> list[socket.socket]:
-    """Bind a socket for each worker; more than one share the address's datagrams."""
-    first = open_socket(host, port, buffer_bytes, workers > 1)
-    port = first.getsockname()[1]
-    return [first, *(open_socket(host, port, buffer_bytes, True) for _ in range(workers - 1))]
-
-
-def granted(sock: socket.socket) -> int:
-    """Bytes of receive buffer the kernel gave; it reports them doubled."""
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
-
-
-def kernel_drops(sock: socket.socket) -> int:
-    """Datagrams the kernel dropped for want of room, as in /proc/net/udp."""
-    info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
-    return int(MEMINFO.unpack(info)[DROPS])
-
-
-def text(sock: socket.socket) -> str:
-    """Address of a socket, as people write it."""
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class PythonListener(asyncio.DatagramProtocol):

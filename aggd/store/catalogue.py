@@ -99,6 +99,8 @@ class Catalogue:
         except (sqlite3.DatabaseError, StorageError) as error:
             if isinstance(error, StorageError) and "newer" in str(error):
                 raise
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # a full disk, another process: nothing is wrong with the file
             aside, kept = salvage(self.path, SCHEMA, TABLES)
             lost = f"{error}; {kept} of its rows were read, series in others have lost their names"
             return self._load(registry, series), [Trouble(aside, lost)]
@@ -109,14 +111,15 @@ class Catalogue:
             self._fill(registry, series)
         except FileNotFoundError:
             registry.restore([None] * series, {})
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, StorageError) as error:
+            if "newer" in str(error):
+                raise
             registry.restore([None] * series, {})
             return [Trouble(self.path, str(error))]
         return []
 
     def _load(self, registry: Registry, series: int) -> int:
         rows, saved = self._fill(registry, series)
-        self._saved, self._forgotten = len(registry.entries(0)), registry.forgotten
         if rows > MANY:
             self._rewrite(registry)
         return saved
@@ -132,6 +135,7 @@ class Catalogue:
         entries += [None] * (series - len(entries))
         columns = {name: np.frombuffer(unpack_bytes(data)) for name, data in found.items()}
         registry.restore(entries, columns)
+        self._saved, self._forgotten = len(entries), registry.forgotten
         return len(rows), int(meta.get("saved", 0))
 
 

@@ -11,17 +11,30 @@ A copy of the directory, or of single files, is a backup.
 
 import fcntl
 import os
+import shutil
+import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from aggd.errors import StorageError
 from aggd.store.cache import Cache
 from aggd.store.catalogue import Catalogue
 from aggd.store.files import Trouble
-from aggd.store.rollup import History, Tier
+from aggd.store.fold import OPEN_SIZE
+from aggd.store.frame import frozen, packed
+from aggd.store.merge import merge
+from aggd.store.ring import held
+from aggd.store.rollup import FOREVER, History, Tier
 from aggd.store.series import Registry
 from aggd.store.shelf import Shelf
-from aggd.units import format_duration
+from aggd.units import DAY, MINUTE, format_duration, parse_duration
+
+WEEK = 7 * DAY
+ADOPTED = (
+    1 << 30
+)  # parts: more than a slot gathers, so that nothing merges with it before it closes
 
 
 class Disk:
@@ -53,6 +66,7 @@ class Disk:
             )
             for tier in tiers
         ]
+        self.others: list[Shelf] = []  # that were kept when intervals had another length
         self.forgotten: list[int] = [0] * len(tiers)  # files that left for want of room
         self._lock: int | None = None
 
@@ -82,8 +96,9 @@ class Disk:
                 f"storage.state_dir: {self.directory} is in use by {other or 'another process'}; "
                 "stop it, take over from it with --takeover, or choose another directory"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder.encode(), 0)
+        with suppress(OSError):  # a full disk: who holds it can't be said, but it is held
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
         self._lock = descriptor
 
     def release(self) -> None:
@@ -98,12 +113,34 @@ class Disk:
         Raises
         ------
         StorageError
-            Where a file is of a newer version of aggd.
+            Where a file is of a newer version of aggd, or can't be read just now.
         """
-        troubles = [trouble for shelf in self.shelves for trouble in shelf.open()]
-        series = max(shelf.series for shelf in self.shelves)
-        saved, lost = self.catalogue.load(registry, series)
+        try:
+            self.others = list(self._others())
+            every = [*self.shelves, *self.others]
+            troubles = [trouble for shelf in every for trouble in shelf.open()]
+            series = max(shelf.series for shelf in every)
+            saved, lost = self.catalogue.load(registry, series)
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(
+                f"storage.state_dir: {self.directory} can't be read: {error}; "
+                "see that the disk has room and that aggd may write to it"
+            ) from error
         return saved, troubles + lost
+
+    def _others(self) -> Iterator[Shelf]:
+        """Intervals of another length, as a daemon before left them."""
+        for path in sorted(self.directory.glob("interval-*")):
+            with suppress(ValueError):  # not ours
+                width = int(parse_duration(path.name.removeprefix("interval-")))
+                if path != self.shelves[0].directory and MINUTE % width == 0:
+                    yield Shelf(path, width, sys.maxsize, self.cache)
+
+    def forget_others(self, before: int) -> None:
+        """Let intervals of another length go that all ended by `before`."""
+        for shelf in self.others:
+            if not shelf.starts(before, FOREVER):
+                shutil.rmtree(shelf.directory, ignore_errors=True)
 
     def save(self, registry: Registry, history: History) -> None:
         """Write what is new: names first, as the frames refer to them.
@@ -145,10 +182,54 @@ def folder(directory: Path, tier: Tier) -> Path:
     return directory / name
 
 
+def adopt(history: History, other: Shelf) -> None:
+    """Take in what intervals of another length hold that no minute has yet.
+
+    It stays theirs until its minute closes, and is written with that: so a crash between the
+    two makes nothing count twice.
+    """
+    starts = other.starts(0, FOREVER)
+    if not starts:
+        return
+    minute = [tier.name for tier in history.tiers].index("minute")
+    end = min(starts[-1] + other.width, history.rings[0].horizon)
+    if minute:  # our own intervals begin where those end
+        history.shelves[0].horizon = max(history.shelves[0].horizon, end)
+    for tier in range(minute, len(history.rings)):
+        if not history.shelves[tier].closed:
+            width = history.rings[tier].width
+            history.closed[tier] = min(history.closed[tier], starts[0] - starts[0] % width)
+    for start in sorted({start - start % MINUTE for start in starts}):
+        if start >= history.closed[minute]:
+            slots = other.starts(start, start + MINUTE)
+            parts = {part for slot in slots for part in other.parts(slot)}
+            frames = other.read(start, start + MINUTE, parts)
+            frame = merge(frames, start, MINUTE, size=OPEN_SIZE, keep=False)
+            history.rings[minute].append(held(frozen(packed(frame)), ADOPTED, saved=True))
+
+
 def restore_levels(history: History, registry: Registry, saved: int, now: int) -> None:
-    """Bring gauges and last-seen times up to date from the frames since they were saved."""
-    for frame in history.tile(saved, now).frames:
+    """Bring gauges, and when series were seen, up to date from the frames since they were saved.
+
+    Where nobody knows when that was, a week of frames has to do.
+    """
+    oldest = history.oldest()
+    if oldest is None:
+        return
+    newest = max(
+        (starts[-1] for s in history.shelves if (starts := s.starts(0, FOREVER))), default=0
+    )
+    start = max(saved, oldest, newest - WEEK)
+    for day in range(start - start % DAY, now + DAY, DAY):  # bounds what is read at once
+        _restore_levels(history, registry, max(day, start), min(day + DAY, now))
+
+
+def _restore_levels(history: History, registry: Registry, start: int, end: int) -> None:
+    for frame in history.tile(start, end).frames:
         for section in frame.sections():
-            registry.seen(section.series, float(frame.end))
+            registry.seen(section.series, float(min(frame.end, end)))
+            first = registry.first_seen
+            new = section.series[first[section.series] == 0]
+            first[new] = frame.start  # named since the catalogue was last written
         gauges = frame.gauges
         registry.set_levels(gauges.series, gauges.last, gauges.last_time)

@@ -80,13 +80,12 @@ def writing(path: Path, schema: str, made: bool = True) -> Iterator[sqlite3.Conn
     """
     if made:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _make(path, schema)
     with closing(_connect(path, "rwc" if made else "rw")) as base:
         base.execute("PRAGMA journal_mode = WAL")
         # A crash of the machine may cost the last seconds, never the file.
         base.execute("PRAGMA synchronous = NORMAL")
-        if not base.execute("PRAGMA user_version").fetchone()[0]:
-            base.execute(f"PRAGMA application_id = {APPLICATION}")
-            base.executescript(f"BEGIN; {schema}; PRAGMA user_version = {VERSION}; COMMIT;")
         base.execute("BEGIN IMMEDIATE")
         try:
             yield base
@@ -95,6 +94,17 @@ def writing(path: Path, schema: str, made: bool = True) -> Iterator[sqlite3.Conn
                 base.execute("ROLLBACK")
             raise
         base.execute("COMMIT")
+
+
+def _make(path: Path, schema: str) -> None:
+    """Make a file aside: under its name a kill leaves it whole, or not at all."""
+    new = path.with_suffix(".new")
+    forget(new)
+    with closing(_connect(new, "rwc")) as base:
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute(f"PRAGMA application_id = {APPLICATION}")
+        base.executescript(f"BEGIN; {schema}; PRAGMA user_version = {VERSION}; COMMIT;")
+    new.replace(path)
 
 
 def check_version(base: sqlite3.Connection, path: Path) -> None:

@@ -160,6 +160,8 @@ class Shelf:
         for path in self.files():
             try:
                 self._enter(path)
+            except sqlite3.OperationalError:
+                raise  # a full disk, or a lock: the file itself may be sound
             except sqlite3.DatabaseError as error:
                 troubles.append(self._salvage(path, error))
         while len(self) > self.capacity:

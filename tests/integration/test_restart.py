@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from aggd.listeners import udp
+from aggd import sockets
 from tests.daemon import Daemon, eventually
 
 DATAGRAMS = 20_000
@@ -40,15 +40,15 @@ class Sender(Thread):
                 self.sent += 1
 
     def _has_room(self) -> bool:
-        info = self._held.getsockopt(socket.SOL_SOCKET, udp.SO_MEMINFO, udp.MEMINFO.size)
-        fields = udp.MEMINFO.unpack(info)
+        info = self._held.getsockopt(socket.SOL_SOCKET, sockets.SO_MEMINFO, sockets.MEMINFO.size)
+        fields = sockets.MEMINFO.unpack(info)
         return fields[RECEIVED] < fields[CAPACITY] / 2
 
 
 @pytest.fixture
 def held():
     """The socket that outlives every daemon."""
-    with udp.open_socket("127.0.0.1", 0, BUFFER, share=False) as sock:
+    with sockets.open_socket("127.0.0.1", 0, BUFFER, share=False) as sock:
         yield sock
 
 
@@ -83,5 +83,5 @@ def test_restarts_lose_no_datagram(start, held):
     answer = daemon.stats("restart.n", DATAGRAMS, last="1h")
     assert round(answer["sum"]) == DATAGRAMS * (DATAGRAMS - 1) // 2  # none twice, none lost
     assert (answer["min"], answer["max"]) == (0, DATAGRAMS - 1)
-    assert udp.kernel_drops(held) == 0
+    assert sockets.kernel_drops(held) == 0
     assert daemon.stop()[0] == 0

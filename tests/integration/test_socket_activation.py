@@ -109,4 +109,4 @@ def test_a_socket_that_it_has_no_use_for_stops_the_start():
             timeout=DEADLINE,
         )
     assert done.returncode == 2
-    assert done.stderr.startswith("ERROR systemd passed 'udp', a SOCK_STREAM socket of AF_INET; ")
+    assert done.stderr.startswith("systemd passed 'udp', a SOCK_STREAM socket of AF_INET; ")

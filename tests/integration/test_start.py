@@ -91,6 +91,6 @@ def test_a_taken_http_address_stops_the_start_with_what_to_do(compiled):
         words = ["--udp", "127.0.0.1:0", "--http", taken]
         done = aggd("run", *words, AGGD_LISTEN__COMPILED=compiled)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"ERROR http.listen: can't listen on {taken}: ")
+    assert done.stderr.startswith(f"http.listen: can't listen on {taken}: ")
     assert "choose another address, or stop the program that holds it\n" in done.stderr
     assert done.stderr.count("\n") == 1

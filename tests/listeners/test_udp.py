@@ -13,7 +13,8 @@ from aggd.ingest.column import SENDER_BYTES, Column, sender_text
 from aggd.ingest.fastlane import FastLane
 from aggd.ingest.intake import COLUMNS, Fold
 from aggd.listeners import udp
-from aggd.listeners.udp import PythonListener, open_shared, open_socket, packed_sender
+from aggd.listeners.udp import PythonListener, packed_sender
+from aggd.sockets import granted, kernel_drops, open_shared, open_socket, text
 
 NOW = 1_700_000_000.5
 ADDRESS = ("127.0.0.1", 1)
@@ -57,7 +58,7 @@ def sender_to(sock: socket.socket) -> socket.socket:
 @families
 def test_a_socket_has_the_buffer_that_was_asked_for_and_does_not_block(host):
     with opened(host) as sock:
-        assert udp.granted(sock) == 1 << 16
+        assert granted(sock) == 1 << 16
         with pytest.raises(BlockingIOError):
             sock.recv(1)
 
@@ -66,7 +67,7 @@ def test_a_socket_has_the_buffer_that_was_asked_for_and_does_not_block(host):
 def test_a_socket_is_named_as_people_write_it(host):
     with opened(host) as sock:
         port = sock.getsockname()[1]
-        assert udp.text(sock) == (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        assert text(sock) == (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 @families
@@ -117,10 +118,10 @@ def test_a_socket_alone_is_shared_with_nobody():
 
 def test_the_kernel_counts_what_its_buffer_does_not_hold():
     with opened(buffer_bytes=1) as sock, sender_to(sock) as sender:
-        assert udp.kernel_drops(sock) == 0
+        assert kernel_drops(sock) == 0
         for _ in range(100):
             sender.send(b"x" * 1000)
-        dropped = udp.kernel_drops(sock)
+        dropped = kernel_drops(sock)
         assert dropped == 100 - len(_received(sock))
         assert dropped > 50
 
@@ -145,7 +146,7 @@ async def test_datagrams_reach_the_fold_whole_with_their_sender():
         transport.close()
         recording.listener.hand_over()
         assert recording.finish() == [b"a:1|c\nb:1|c", b"", largest]
-        assert {text for _, text in recording.datagrams} == {udp.text(sender)}
+        assert {found for _, found in recording.datagrams} == {text(sender)}
 
 
 async def test_with_no_column_free_datagrams_are_dropped_and_counted():
