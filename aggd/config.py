@@ -101,9 +101,9 @@ class Limits(Section, frozen=True, kw_only=True):
 
     series: Number of series; samples of any further one are kept under aggd.overflow.
     name_bytes: Bytes of a name; lines with a longer one are dropped.
-    tags: Number of tags of a series; lines with more are dropped.
-    tag_key_bytes: Bytes of a tag's key; lines with a longer one are dropped.
-    tag_value_bytes: Bytes of a tag's value; lines with a longer one are dropped.
+    tags: Number of tags of a series; further ones are dropped, the sample is kept.
+    tag_key_bytes: Bytes of a tag's key; a tag with a longer one is dropped, the sample is kept.
+    tag_value_bytes: Bytes of a tag's value; a tag with a longer one is dropped, the sample is kept.
     samples_memory: Bytes of raw samples that are kept beside the newest sketches and make answers
         exact.
     frames_memory: Bytes of frames in memory, raw samples included; past it the oldest of the

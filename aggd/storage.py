@@ -47,13 +47,10 @@ class Storage:
         self._stopping = False
 
     def restore(self, saved: int, now: float) -> None:
-        """Roll up what was left when the last daemon ended, and bring gauges up to date."""
-        width = self._history.width
+        """Bring gauges up to date; what was left to be rolled up the first close does."""
         for other in self.disk.others:
             adopt(self._history, other)
-        self._history.close(int(now) - int(now) % width)
         restore_levels(self._history, self._registry, saved, int(now))
-        self.disk.forget_others(int(now) - self._history.tiers[0].retention)
 
     def checkpoint(self) -> bool:
         """Write what is new; whether that worked."""
@@ -86,6 +83,8 @@ class Storage:
         if boundary // MINUTE != self._minute:
             self._minute = boundary // MINUTE
             self._save_columns(boundary)
+            # Not before: what was adopted from them is on disk of its own only now.
+            self.disk.forget_others(boundary - self._history.tiers[0].retention)
             self._compacting.submit(self._compact, boundary)
 
     def finish(self, now: float) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from tests.daemon import Daemon
+from tests.store.conftest import directory, new_directory  # noqa: F401, for tests beside store
 
 # Machines that run tests are shared: how long one example takes says nothing.
 settings.register_profile("aggd", deadline=None)

@@ -211,4 +211,7 @@ def slice_rows(members: Members, first: int, last: int) -> Members:
         Of ``last - first`` sets.
     """
     offset = members.offset[first : last + 1]
-    return Members(offset - offset[0], members.member[int(offset[0]) : int(offset[-1])])
+    inside = slice(int(offset[0]), int(offset[-1]))
+    offset = offset - offset[0]
+    offset.flags.writeable = members.offset.flags.writeable  # as of what is only seen
+    return Members(offset, members.member[inside])

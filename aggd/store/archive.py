@@ -12,6 +12,7 @@ Whoever wrote a row, `checked` holds it to what frames promise before it becomes
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -43,7 +44,7 @@ from aggd.store.frame import (
 from aggd.store.merge import LARGEST, merge
 from aggd.store.series import Kind, Tags
 
-MAX_CENTROIDS = 10_000  # of one digest from elsewhere
+MAX_CENTROIDS = 10_000  # of one digest; tdigest keeps 2,500 at most, unless told otherwise
 ROUNDING = 1e-9  # of sums of weights, which others added up in an order of their own
 NUMBERS = ("count", "sum", "min", "max", "mean", "m2", "last", "last_time", "samples")
 LISTS = ("means", "weights", "atoms", "members")
@@ -225,9 +226,13 @@ def frame_of(rows: Sequence[Row], ids: Ids, start: int, width: int) -> Frame:
         The series of every row.
     """
     kind = Kind[rows[0].kind.upper()]
+    return frozen(only(start, width, renumbered(kind, _section(kind, rows, ids), ids)))
+
+
+def renumbered(kind: Kind, section: Section, ids: Ids) -> Section:
+    """The same rows under other ids, in their order; those that got one id are merged."""
     order = np.argsort(ids, kind="stable")
-    section = _section(kind, [rows[i] for i in order.tolist()], ids[order])
-    return frozen(only(start, width, _merged(kind, section)))
+    return _merged(kind, replace(section.select(order), series=ids[order]))
 
 
 def _section(kind: Kind, rows: Sequence[Row], ids: Ids) -> Section:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggd.store.codec import Column, encode
-from aggd.store.frame import Frame, Ids, Section, slice_rows, stack
+from aggd.store.frame import Frame, Ids, Section, frozen, slice_rows, stack
 from aggd.store.series import Kind
 
 SLICE = 4096  # one costs a fifth of a millisecond to code, and to read alone
@@ -90,7 +90,7 @@ def unstacked(
     rows = np.flatnonzero(good)
     if not rows.size:
         return
-    chosen, slot, part = section.select(rows), slot[rows], part[rows]
+    chosen, slot, part = frozen(section.select(rows)), slot[rows], part[rows]
     edges = np.flatnonzero((np.diff(slot) != 0) | (np.diff(part) != 0)) + 1
     for a, b in pairwise([0, *edges.tolist(), rows.size]):
         yield int(slot[a]), int(part[a]), slice_rows(chosen, a, b)

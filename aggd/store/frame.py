@@ -19,6 +19,7 @@ has let its samples go has `points` None.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +169,9 @@ class Frame:
         assert (self.timers.moments.count > 0).all()
 
 
+_Shared = TypeVar("_Shared", bound=Frame | Section)
+
+
 def _rows(column: object) -> int | None:
     """How many rows a column or a sketch of a section has."""
     if isinstance(column, Moments):
@@ -273,8 +277,12 @@ def _narrow(values: Floats) -> Floats:
     return values
 
 
-def frozen(frame: Frame) -> Frame:
-    """Close all columns to writing: what makes frames safe to share."""
-    for column in columns(frame):
+def frozen(found: _Shared) -> _Shared:
+    """Close all columns of a frame or a section to writing: what makes them safe to share."""
+    for column in columns(found):
         column.flags.writeable = False
-    return frame
+    return found
+
+
+for _empty in (NO_COUNTERS, NO_GAUGES, NO_TIMERS, NO_SETS):
+    frozen(_empty)

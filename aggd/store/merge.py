@@ -26,6 +26,7 @@ from aggd.store.frame import (
     Gauges,
     Ids,
     Index,
+    Section,
     Sets,
     Timers,
     frozen,
@@ -33,6 +34,12 @@ from aggd.store.frame import (
 from aggd.store.rows import Part, collect
 from aggd.store.series import Kind
 
+EMPTY: dict[Kind, Section] = {
+    Kind.COUNTER: NO_COUNTERS,
+    Kind.GAUGE: NO_GAUGES,
+    Kind.TIMER: NO_TIMERS,
+    Kind.SET: NO_SETS,
+}
 LARGEST = 1e300  # counts and sums stay under it, so that no later addition becomes infinite
 
 
@@ -70,7 +77,7 @@ def merge(
 
 def gather(
     frames: Iterable[tuple[Frame, int]], kind: Kind, ids: Ids, labels: Ids, *, keep: bool = True
-) -> Counters | Gauges | Timers | Sets:
+) -> Section:
     """Merge some series of many frames by label: the group-by of every answer.
 
     Parameters

@@ -14,6 +14,7 @@ counts twice, whenever it was saved, merged, let go or read back.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby, islice
 from threading import Lock
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from aggd.sketch import digest
 from aggd.store.fold import OPEN_SIZE
 from aggd.store.frame import Frame, frozen, packed
 from aggd.store.merge import merge
-from aggd.store.ring import Held, Ring, crowd, held
+from aggd.store.ring import FAN, Held, Ring, crowd, held
 from aggd.store.shelf import Change, Shelf, Wanted
 from aggd.store.tiles import Level, Span, cover
 
@@ -242,8 +243,7 @@ class History:
                 end = boundary - boundary % ring.width
                 if end <= self.closed[tier]:
                     break
-                for below in (tier - 1, tier) if tier else (tier,):
-                    self._recall(below, self.closed[tier], end)
+                self._recall(tier, self.closed[tier], end)
                 for start in self._shut(tier, end):
                     self._merge(Merges(tier, start, ring.at(start)))
             with self._lock:
@@ -300,18 +300,40 @@ class History:
 
     def _shut(self, tier: int, end: int) -> list[int]:
         """Mark a tier closed up to `end`, its slots filled from below; their starts."""
+        ring, start = self.rings[tier], self.closed[tier]
         with self._lock:
-            start, self.closed[tier] = self.closed[tier], end
-            ring = self.rings[tier]
-            if tier:
-                below = self.rings[tier - 1]
-                for slot in below.starts(start, end):
-                    for item in below.at(slot):
-                        # Counted below already, and only until the slot's frames are one.
-                        lifted = _lifted(item, ring.width)
-                        if not self._put(ring, lifted._replace(nbytes=0, points_nbytes=0)):
-                            self._lift(tier + 1, item)
+            known = self._below(tier, end)
+            parts = self._stored(Span(tier - 1, start, end)) if tier and self.shelves else set()
+        read = list(self._condensed(tier, end, parts))
+        with self._lock:
+            known |= self._below(tier, end)  # others may have come meanwhile, and some have left
+            for item in (*known.values(), *read):
+                # Counted below already, and only until the slot's frames are one.
+                lifted = _lifted(item, ring.width)
+                if not self._put(ring, lifted._replace(nbytes=0, points_nbytes=0)):
+                    self._lift(tier + 1, item)
+            self.closed[tier] = end
             return [s for s in ring.starts(start, end) if ring.at(s)]
+
+    def _below(self, tier: int, end: int) -> dict[int, Held]:
+        """What memory holds in the tier below of slots that this one has not closed."""
+        if not tier:
+            return {}
+        below = self.rings[tier - 1]
+        slots = map(below.at, below.starts(self.closed[tier], end))
+        return {item.number: item for items in slots for item in items}
+
+    def _condensed(self, tier: int, end: int, parts: set[int]) -> Iterator[Held]:
+        """Read parts of the tier below from disk, merging those of FAN slots at a time."""
+        if not parts:
+            return
+        ring, shelf = self.rings[tier], self.shelves[tier - 1]
+        slots = shelf.starts(self.closed[tier], end)
+        for start, inside in groupby(slots, lambda slot: slot - slot % ring.width):
+            while some := list(islice(inside, FAN)):
+                frames = shelf.read(some[0], some[-1] + shelf.width, parts)
+                if frames:
+                    yield held(merge(frames, start, ring.width, size=OPEN_SIZE, keep=False), 1)
 
     def _shed(self) -> None:
         """Keep to the budgets: samples of the oldest slots go first, then frames."""

@@ -104,6 +104,11 @@ def _ascending(label: Ids, section: S) -> Part[S]:
     return label[order], section.select(order)
 
 
+def counts(section: Section) -> Floats:
+    """Samples of every row, each weighing 1/rate."""
+    return section.moments.count if isinstance(section, Timers) else section.count
+
+
 class Places(NamedTuple):
     """Where rows stand.
 

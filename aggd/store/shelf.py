@@ -435,7 +435,7 @@ class Shelf:
                 first = int(rows.series[0])
                 if _Place(part, SLICE, first // SLICE) not in whole:
                     place = _Place(part, BLOCK[kind], first // BLOCK[kind])
-                    yield place, frozen(only(at, self.width, rows))
+                    yield place, only(at, self.width, rows)
 
     def _frames_of(
         self, base: sqlite3.Connection, asked: Asked, kind: Kind

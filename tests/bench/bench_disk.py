@@ -214,10 +214,11 @@ def series_of(directory: Path, count: int, rng: state.Rng) -> list[dict[str, Any
     return [apart(read_series, directory, series) for series in chosen]
 
 
-def series_text(found: list[dict[str, Any]], past: Past) -> str:
+def series_text(found: list[dict[str, Any]], past: Past, fresh: int) -> str:
     """A line for each state of the caches."""
     lines = [
-        f"\none timer over {past.minutes:,} minutes, {len(found)} timers; aim {READ_MS} ms cold"
+        f"\none timer over {past.minutes:,} minutes, {fresh} of them not compacted yet, "
+        f"{len(found)} timers; aim {READ_MS} ms cold"
     ]
     words = {
         "open": "lists of all slots, once a start",
@@ -356,14 +357,14 @@ def starts_text(found: dict[str, list[Row]]) -> str:
     """A row for each state."""
     lines = [
         f"\nstart of aggd run --state-dir; aims: socket {BOUND_S} s, start line {READY_S} s",
-        f"{'':12}{'socket, s':>18}{'start line, s':>18}{'CPU s':>18}{'counted, s':>18}"
-        f"{'stop, s':>18}{'MB':>6}{'most':>6}",
+        f"{'':12}{'socket, s':>20}{'start line, s':>20}{'CPU s':>20}{'counted, s':>20}"
+        f"{'stop, s':>20}{'MB':>7}{'most':>7}",
     ]
     for name, rows in found.items():
         keys = ("bound_s", "ready_s", "ready_cpu_s", "counted_s", "stop_s")
-        cells = [f"{spread([row[key] for row in rows]):>18}" for key in keys]
+        cells = [f"{spread([row[key] for row in rows]):>20}" for key in keys]
         memory = [
-            f"{tools.middle([r[k] for r in rows])[0] / 1e6:>6.0f}" for k in ("memory", "most")
+            f"{tools.middle([r[k] for r in rows])[0] / 1e6:>7.0f}" for k in ("memory", "most")
         ]
         lines.append(f"  {name:10}" + "".join(cells + memory))
     return "\n".join(lines)
@@ -426,12 +427,12 @@ def measured(
     registry = state.registry_of(SERIES, rng)
     frame = state.folded(registry, 2, rng)
     with tempfile.TemporaryDirectory() as directory:
-        begin = time.perf_counter()
+        begin, fresh = time.perf_counter(), int(time.time()) % HOUR // MINUTE
         state.fill(Path(directory), frame, registry, past, rng)
         sys.stderr.write(f"state of a month made in {time.perf_counter() - begin:.0f} s\n")
         if "series" in what:
             read = series_of(Path(directory), timers, rng)
-            yield "series", read, series_text(read, past)
+            yield "series", read, series_text(read, past, fresh)
         if "start" in what:
             with tempfile.TemporaryDirectory() as late:
                 state.fill_late(Path(late), frame, registry, rng)

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import numpy as np
 
-from aggd.sketch import centroids, digest, distinct, moments
+from aggd.sketch import centroids, digest, distinct, moments, quantiles
 from tests import reference
 
 Q = np.array([0.5, 0.9, 0.99, 0.999, 0.9999])
@@ -75,13 +75,13 @@ def row(name: str, *figures: str) -> None:
 
 def accuracy() -> None:
     head("rank error in ppm (bound)", " " * 14, *(f"p{100 * q:g}" for q in Q))
-    row("bound", *(f"{1e6 * bound:.0f}" for bound in digest.rank_error(Q)))
+    row("bound", *(f"{1e6 * bound:.0f}" for bound in quantiles.rank_error(Q)))
     for name in reference.HARD:
         value, weight = reference.hard_samples(name, 100_000)
         order = np.argsort(value, kind="stable")
         weighed = None if weight is None else weight[order]
         for way, digests in ways(value, weight):
-            got = digest.quantile(digests, value.min()[None], value.max()[None], Q)[0]
+            got = quantiles.quantile(digests, value.min()[None], value.max()[None], Q)[0]
             wrong = reference.rank_errors(value[order], weighed, got, Q)
             row(f"{name}, {way}", *(f"{1e6 * error:.0f}" for error in wrong))
 
@@ -151,8 +151,8 @@ def reading(n: int, rows: int) -> None:
     x = np.array([0.5, 1.0, 2.0, 4.0])
     head(f"ns, {rows} rows of {n // rows}", " " * 14, "each")
     alone("moments.of, a sample", n, lambda: moments.of(label, value, None, rows))
-    alone("quantile, an answer", 4 * rows, lambda: digest.quantile(digests, low, high, Q[:4]))
-    alone("cdf, an answer", 4 * rows, lambda: digest.cdf(digests, low, high, x))
+    alone("quantile, an answer", 4 * rows, lambda: quantiles.quantile(digests, low, high, Q[:4]))
+    alone("cdf, an answer", 4 * rows, lambda: quantiles.cdf(digests, low, high, x))
     alone("distinct.build, a member", n, lambda: distinct.build(label, member, rows))
 
 
@@ -188,7 +188,7 @@ def peers() -> None:
 
     def ours() -> Callable[[np.ndarray], np.ndarray]:
         built = digest.build(zeros(n), value, None, 1)
-        return lambda q: digest.quantile(built, low, high, q)[0]
+        return lambda q: quantiles.quantile(built, low, high, q)[0]
 
     def tdigest() -> Callable[[np.ndarray], np.ndarray]:
         built = import_module("tdigest").TDigest()
@@ -253,7 +253,7 @@ def raw_samples() -> None:
         "  np.percentile": lambda: np.percentile(value, [50, 90, 95, 99]),
         "  nested np.partition": partitions,
         "  building a digest": lambda: digest.build(label, value, None, 1),
-        "  from the kept digest": lambda: digest.quantile(built, low, high, Q[:4]),
+        "  from the kept digest": lambda: quantiles.quantile(built, low, high, Q[:4]),
         "5-minute means: reduceat": means,
         "  np.bincount": lambda: np.bincount((stamp // 300).astype(np.intp), weights=value),
     }.items():

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from aggd.sketch import digest
+from aggd.sketch import quantiles
 from aggd.store.cache import Cache
 from aggd.store.files import VERSION, connect
 from aggd.store.frame import Frame
@@ -155,8 +155,8 @@ def timers_are_of(got: Frame, m: np.ndarray) -> None:
     np.testing.assert_allclose(moments.m2[1], every.var() * every.size, rtol=1e-9)
     assert timers.exact().tolist() == [True, False]
     q = np.array([0.0, 0.1, 0.5, 0.9, 0.99, 1.0])
-    answers = digest.quantile(timers.digests, moments.low, moments.high, q)
+    answers = quantiles.quantile(timers.digests, moments.low, moments.high, q)
     few = np.sort(np.concatenate((m / 3, np.repeat(1e9 + m, 2))))
     np.testing.assert_allclose(answers[0], np.quantile(few, q), rtol=1e-12)
     ranks = np.searchsorted(np.sort(every), answers[1]) / every.size
-    assert (np.abs(ranks - q) <= digest.rank_error(q) + 2 / every.size).all()
+    assert (np.abs(ranks - q) <= quantiles.rank_error(q) + 2 / every.size).all()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggd.sketch import digest
+from aggd.sketch import quantiles
 from aggd.store.cache import Cache
 from aggd.store.merge import merge
 from aggd.store.rollup import History, Tier
@@ -139,11 +139,11 @@ def timers_agree(got, rows: list[list[Sample]]) -> None:
     assert m.high.tolist() == [x[-1] for x in values]
     np.testing.assert_allclose(m.mean, [x.mean() for x in values], rtol=1e-9)
     np.testing.assert_allclose(m.m2, [x.var() * x.size for x in values], rtol=1e-6, atol=1e-6)
-    for answer, x in zip(digest.quantile(got.digests, m.low, m.high, Q), values, strict=True):
+    for answer, x in zip(quantiles.quantile(got.digests, m.low, m.high, Q), values, strict=True):
         slack = 1e-6 * (x[-1] - x[0])  # what means of centroids lose on disk
         below = np.searchsorted(x, answer - slack, "left") / x.size
         above = np.searchsorted(x, answer + slack, "right") / x.size
-        bound = digest.rank_error(Q) + 1.5 / x.size
+        bound = quantiles.rank_error(Q) + 1.5 / x.size
         assert (below - bound <= Q).all()
         assert (above + bound >= Q).all()
 
