@@ -28,8 +28,9 @@ from aggd.store.disk import Disk
 from aggd.store.files import Trouble
 from aggd.store.frame import Frame, Ids, Section, frozen, only
 from aggd.store.rollup import History
+from aggd.store.segment import Change
 from aggd.store.series import OVERFLOW, Kind, Registry
-from aggd.store.shelf import Change, Wanted
+from aggd.store.shelf import Wanted
 from aggd.units import MIB, format_size
 
 ROWS, POINTS = 1 << 15, 1 << 20  # of a batch

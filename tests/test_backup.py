@@ -11,8 +11,9 @@ from aggd.errors import StorageError
 from aggd.store.archive import Row
 from aggd.store.cache import Cache
 from aggd.store.catalogue import Catalogue
+from aggd.store.segment import Change
 from aggd.store.series import Kind, Limits, Registry
-from aggd.store.shelf import Change, Shelf
+from aggd.store.shelf import Shelf
 from aggd.units import HOUR, MINUTE
 from tests.state import END, MINUTES, NAMES, START, config, content, fill
 from tests.store.frames import counted

@@ -23,7 +23,8 @@ from aggd.store.fold import OPEN_SIZE
 from aggd.store.frame import Frame, frozen, packed
 from aggd.store.merge import merge
 from aggd.store.ring import FAN, Held, Ring, crowd, held
-from aggd.store.shelf import Change, Shelf, Wanted
+from aggd.store.segment import Change
+from aggd.store.shelf import Shelf, Wanted
 from aggd.store.tiles import Level, Span, cover
 
 FOREVER = 1 << 62  # seconds

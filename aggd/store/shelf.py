@@ -1,10 +1,6 @@
 """Frames of one tier on disk, in SQLite files of one period each.
 
-    minute/2026-11-24.db
-      parts    start, part, proof               what there is: a slot may have several
-      frames   part, kind, first, start, data   as they closed: the rows of SLICE series
-      blocks   kind, first, unit, data          a unit of slots that is over: few series, all slots
-      meta     key, value, proof                closed, horizon, series, next
+    minute/2026-11-24.db   parts, frames, blocks, meta: see `segment`
 
 A part is what one frame became; its number is never used again.  A frame is written in one
 transaction as it closes.  When the unit of its slot is over (an hour of minutes, a day
@@ -12,10 +8,8 @@ of hours), its rows are rewritten so that one series over a week reads a few blo
 Only what `parts` lists counts: what a block holds beside it is dead.
 
 Every file is a database of its own, so forgetting the oldest is unlinking a file, and a
-copy of a file is a backup.  Rows are numbered once and for all, as the cache knows them
-by their number.  `closed` is written with the frames: were it apart, a crash
-between the two could roll a slot up twice.  SQLite has no checksums: blobs have their
-own, with slot and part inside, and the numbers that everything rests on have a `proof`.
+copy of a file is a backup.  `closed` is written with the frames: were it apart, a crash
+between the two could roll a slot up twice.
 """
 
 import sqlite3
@@ -29,63 +23,32 @@ from typing import NamedTuple
 import numpy as np
 
 from aggd.errors import StorageError
-from aggd.store.blocks import (
-    BLOCK,
-    SLICE,
-    Asked,
-    Stored,
-    among,
-    belongs,
-    blocks,
-    slices,
-    unstacked,
-)
+from aggd.store.blocks import BLOCK, SLICE, Asked, belongs, blocks, unstacked
 from aggd.store.cache import Cache
 from aggd.store.codec import Column, decode
-from aggd.store.files import (
-    Trouble,
-    check_version,
-    connect,
-    forget,
-    is_damage,
-    proof,
-    salvage,
-    writing,
-)
+from aggd.store.files import Trouble, connect, forget, is_damage, salvage, writing
 from aggd.store.frame import Frame, Ids, Section, frozen, only
+from aggd.store.segment import (
+    SCHEMA,
+    TABLES,
+    Change,
+    blocks_of,
+    frames_of,
+    ids_end,
+    listing,
+    mark,
+    move,
+    over,
+    put,
+    repair,
+    stored,
+)
 from aggd.store.series import Kind
 from aggd.units import DAY, HOUR
 
 SPANS = (HOUR, DAY, 30 * DAY, 360 * DAY)  # each divides the next
 SLOTS_A_FILE, SLOTS_A_UNIT = 300, 20  # at least
-
-
-SCHEMA = """
-CREATE TABLE parts (start INTEGER NOT NULL, part INTEGER PRIMARY KEY, proof INTEGER NOT NULL);
-CREATE TABLE frames (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    part INTEGER NOT NULL, kind INTEGER NOT NULL, first INTEGER NOT NULL,
-    start INTEGER NOT NULL, data BLOB NOT NULL
-);
-CREATE INDEX frames_of_part ON frames (part);
-CREATE INDEX frames_of_series ON frames (kind, first, start);
-CREATE TABLE blocks (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind INTEGER NOT NULL, first INTEGER NOT NULL, unit INTEGER NOT NULL, data BLOB NOT NULL
-);
-CREATE INDEX blocks_of_series ON blocks (kind, first, unit);
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL, proof INTEGER NOT NULL);
-"""
-TABLES = {"parts": 3, "frames": 6, "blocks": 5, "meta": 3}
 LOST = 1 << 20  # numbers of parts passed over where some that were used may be unknown
-
-
-class Change(NamedTuple):
-    """A frame to be written, the part it becomes, and the parts it takes the place of."""
-
-    number: int
-    frame: Frame
-    parts: tuple[int, ...]
 
 
 class Wanted(NamedTuple):
@@ -208,19 +171,13 @@ class Shelf:
         return sorted(self.directory.glob("*.db"))
 
     def _enter(self, path: Path) -> None:
-        with closing(connect(path)) as base:
-            check_version(base, path)
-            rows = base.execute("SELECT start, part, proof FROM parts ORDER BY part").fetchall()
-            marks = base.execute("SELECT key, value, proof FROM meta").fetchall()
-        if not all(proof(*values) == mark for *values, mark in rows + marks):
-            raise sqlite3.DatabaseError("its list of parts is damaged")
-        for start, part, _ in rows:
+        rows, marks = listing(path)
+        for start, part in rows:
             self._note(start, part)
-        meta = {key: value for key, value, _ in marks}
-        self._next = max(self._next, meta.get("next", 0), *(part + 1 for _, part, _ in rows), 1)
-        self.closed = max(self.closed, meta.get("closed", 0))
-        self.horizon = max(self.horizon, meta.get("horizon", 0))
-        self.series = max(self.series, meta.get("series", 0))
+        self._next = max(self._next, marks.get("next", 0), *(part + 1 for _, part in rows), 1)
+        self.closed = max(self.closed, marks.get("closed", 0))
+        self.horizon = max(self.horizon, marks.get("horizon", 0))
+        self.series = max(self.series, marks.get("series", 0))
 
     def _note(self, start: int, part: int) -> None:
         if start not in self._parts:
@@ -238,27 +195,10 @@ class Shelf:
         self._leave(path)
         aside, kept = salvage(path, SCHEMA, TABLES)
         with writing(path, SCHEMA) as base:
-            self._repair(base, path)
+            repair(base, self.width)
         self._enter(path)
         self._next += LOST
         return Trouble(aside, f"{error}; {kept} of its rows were read and are kept in {path.name}")
-
-    def _repair(self, base: sqlite3.Connection, path: Path) -> None:
-        """List what is there and leave out what can't be proven."""
-        base.create_function("proof", -1, proof, deterministic=True)
-        base.execute("DELETE FROM parts WHERE proof IS NOT proof(start, part)")
-        base.execute("DELETE FROM meta WHERE proof IS NOT proof(key, value)")
-        rows = base.execute("SELECT start, part, data FROM frames").fetchall()
-        good = {(start, part) for start, part, data in rows if _sound(start, part, data)}
-        listed = [(start, part, proof(start, part)) for start, part in good]
-        base.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", listed)
-        # A slot that is rolled up twice is wrong, one that never is has gaps: those are known.
-        shut = base.execute("SELECT max(start) FROM parts").fetchone()[0]
-        if shut is not None:
-            shut += self.width
-            base.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('closed', ?, ?)", (shut, proof("closed", shut))
-            )
 
     def path(self, start: int) -> Path:
         """File of a slot."""
@@ -293,7 +233,7 @@ class Shelf:
             Where the disk is full or can't be written: then nothing of that file has changed.
         """
         self.closed = max(self.closed, closed)
-        self.series = max([self.series, *(_series(change.frame) for change in changes)])
+        self.series = max([self.series, *(ids_end(change.frame) for change in changes)])
         files: dict[Path, list[Change]] = {}
         if not changes and self.closed:
             files[self.path(self._starts[-1] if self._starts else self.closed - self.width)] = []
@@ -323,37 +263,22 @@ class Shelf:
         self.closed = max(self.closed, closed)
         if self._starts:
             with writing(self.path(self._starts[-1]), SCHEMA) as base:
-                self._mark(base)
+                mark(base, self._marks())
 
     def _write(self, path: Path, changes: list[Change]) -> None:
         if path in self._wrecks and path.exists():
             self._wrecks.discard(path)
             error = sqlite3.DatabaseError("some of it could not be read")
             self.troubles.append(self._salvage(path, error))
-        rows = [
-            (change.number, int(kind), first, change.frame.start, data)
-            for change in changes
-            for kind, first, data in slices(change.frame, change.number)
-        ]
-        gone = [(part,) for change in changes for part in change.parts]
         with writing(path, SCHEMA) as base:
-            base.executemany("DELETE FROM parts WHERE part = ?", gone)
-            base.executemany("DELETE FROM frames WHERE part = ?", gone)
-            listed = [(change.frame.start, change.number) for change in changes]
-            proven = [(*numbers, proof(*numbers)) for numbers in listed]
-            base.executemany("INSERT INTO parts VALUES (?, ?, ?)", proven)
-            base.executemany(
-                "INSERT INTO frames (part, kind, first, start, data) VALUES (?, ?, ?, ?, ?)", rows
-            )
-            self._mark(base)
+            put(base, changes)
+            mark(base, self._marks())
 
-    def _mark(self, base: sqlite3.Connection) -> None:
-        marks = {
+    def _marks(self) -> dict[str, int]:
+        return {
             "closed": self.closed, "horizon": self.horizon,
             "series": self.series, "next": self._next,
         }  # fmt: skip
-        rows = [(*mark, proof(*mark)) for mark in marks.items()]
-        base.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
 
     def _replace(self, change: Change) -> None:
         start = change.frame.start
@@ -421,7 +346,7 @@ class Shelf:
     ) -> Iterator[tuple[_Place, Frame]]:
         """Rows of frames, then those of blocks that weren't among them."""
         whole = set()
-        for at, part, row in self._frames_of(base, asked, kind):
+        for at, part, row in frames_of(base, asked, kind):
             found = self._load(base, _Blob(path, "frames", row))
             if found and belongs(found[1], at, part):
                 place = _Place(part, SLICE, int(found[0].series[0]) // SLICE)
@@ -429,35 +354,13 @@ class Shelf:
                 yield place, frozen(only(at, self.width, found[0]))
             elif found:
                 self.damaged += 1
-        for row in self._blocks_of(base, asked, kind):
+        for row in blocks_of(base, asked, kind, self.unit):
             found = self._load(base, _Blob(path, "blocks", row))
             for at, part, rows in unstacked(*found, asked) if found else ():
                 first = int(rows.series[0])
                 if _Place(part, SLICE, first // SLICE) not in whole:
                     place = _Place(part, BLOCK[kind], first // BLOCK[kind])
                     yield place, only(at, self.width, rows)
-
-    def _frames_of(
-        self, base: sqlite3.Connection, asked: Asked, kind: Kind
-    ) -> list[tuple[int, int, int]]:
-        """Start, part and number of the rows of `frames` that are asked for."""
-        found = base.execute(
-            "SELECT start, part, id FROM frames "
-            f"WHERE kind = ? AND start BETWEEN ? AND ? {among(asked.ids, SLICE)}",
-            (int(kind), asked.start, asked.last),
-        ).fetchall()
-        live = set(asked.parts.tolist())
-        return [row for row in found if row[1] in live]
-
-    def _blocks_of(self, base: sqlite3.Connection, asked: Asked, kind: Kind) -> list[int]:
-        """Numbers of the rows of `blocks` that may hold what is asked for."""
-        first = asked.start - asked.start % self.unit
-        found = base.execute(
-            "SELECT id FROM blocks "
-            f"WHERE kind = ? AND unit BETWEEN ? AND ? {among(asked.ids, BLOCK[kind])}",
-            (int(kind), first, asked.last),
-        )
-        return [row for (row,) in found]
 
     def _load(
         self, base: sqlite3.Connection, blob: _Blob
@@ -491,7 +394,7 @@ class Shelf:
         if self._starts:  # on a full disk the next save does it
             newest = self.path(self._starts[-1])
             with suppress(sqlite3.Error, OSError), writing(newest, SCHEMA, made=False) as base:
-                self._mark(base)
+                mark(base, self._marks())
         forget(path)
         self._cache.clear()  # a file of this name may be made again
 
@@ -527,34 +430,15 @@ class Shelf:
 
     def _over(self, path: Path, before: int) -> list[tuple[int, int, int]]:
         """Kinds, first series and units with frames that ended by `before`."""
-        with closing(connect(path)) as base:
-            return base.execute(
-                "SELECT DISTINCT kind, first, start - start % ? AS unit FROM frames "
-                "WHERE unit + ? <= ? AND kind IN (0, 1, 2, 3)",
-                (self.unit, self.unit, before),
-            ).fetchall()
+        return over(path, self.unit, before)
 
     def _compact(self, path: Path, kind: Kind, first: int, unit: int) -> None:
         """Move the rows of some series in one unit from frames to blocks."""
-        where = "kind = ? AND first = ? AND start BETWEEN ? AND ?"
-        of = (int(kind), first, unit, unit + self.unit - 1)
-        with closing(connect(path)) as base:
-            rows = base.execute(
-                f"SELECT id, start, part, data FROM frames WHERE {where}", of
-            ).fetchall()
-        read = []
-        for _, start, part, data in rows:
-            found = _sound(start, part, data)
-            if found:
-                read.append(Stored(start, part, found))
-            else:
-                self.damaged += 1
-        moved = blocks(read, kind, unit) if read else []
+        found, rows = stored(path, kind, first, range(unit, unit + self.unit))
+        self.damaged += len(rows) - len(found)
+        moved = blocks(found, kind, unit) if found else []
         with writing(path, SCHEMA, made=False) as base:
-            base.executemany(
-                "INSERT INTO blocks (kind, first, unit, data) VALUES (?, ?, ?, ?)", moved
-            )
-            base.executemany("DELETE FROM frames WHERE id = ?", [(row[0],) for row in rows])
+            move(base, moved, rows)
 
     def _check(self) -> None:
         assert self._starts == sorted(self._parts)
@@ -573,23 +457,8 @@ class Shelf:
         assert {row for row in listed if row[0] in self._parts} == known
 
 
-def _sound(start: int, part: int, data: bytes) -> Section | None:
-    """The rows of a slice; None where it is damaged."""
-    try:
-        section, columns = decode(data)
-    except StorageError:
-        return None
-    return section if belongs(columns, start, part) else None
-
-
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:  # SQLite has tidied up
         return 0
-
-
-def _series(frame: Frame) -> int:
-    """One more than the largest id in a frame."""
-    ids = [int(section.series[-1]) for section in frame.sections() if section.series.size]
-    return max(ids, default=-1) + 1

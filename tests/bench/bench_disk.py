@@ -29,8 +29,9 @@ import numpy as np
 from aggd.store.cache import Cache
 from aggd.store.files import connect
 from aggd.store.rollup import History
+from aggd.store.segment import Change
 from aggd.store.series import Kind
-from aggd.store.shelf import Change, Shelf, Wanted
+from aggd.store.shelf import Shelf, Wanted
 from aggd.units import HOUR, MIB, MINUTE
 from tests.bench import state, tools
 from tests.bench.state import SERIES, Past

@@ -29,8 +29,9 @@ from aggd.store.disk import Disk
 from aggd.store.fold import Samples, fold
 from aggd.store.frame import Frame, columns, frozen, packed
 from aggd.store.merge import merge
+from aggd.store.segment import Change
 from aggd.store.series import Kind, Registry
-from aggd.store.shelf import Change, Shelf
+from aggd.store.shelf import Shelf
 from aggd.units import DAY, GIB, HOUR, MIB, MINUTE
 
 SERIES = 100_000

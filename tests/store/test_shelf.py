@@ -16,8 +16,9 @@ from aggd.store.cache import Cache
 from aggd.store.files import VERSION, connect
 from aggd.store.frame import Frame
 from aggd.store.merge import merge
+from aggd.store.segment import Change
 from aggd.store.series import Kind
-from aggd.store.shelf import Change, Shelf, Wanted
+from aggd.store.shelf import Shelf, Wanted
 from aggd.units import DAY, HOUR, MINUTE
 from tests.store.frames import counted, frame
 from tests.store.test_blocks import as_lists, sparse
