@@ -10,16 +10,17 @@ from aggd.http.questions import (
     Compare,
     Distribution,
     Forget,
+    Grouped,
     Live,
     Matching,
     Ranged,
     Rolling,
+    Scoped,
     SeriesList,
     Slo,
     Stats,
     TagValues,
     Top,
-    Windowed,
 )
 from aggd.http.service import Service
 from aggd.protocol.times import format_time
@@ -33,9 +34,9 @@ from aggd.store.series import Kind
 Answer = dict[str, Any]
 
 
-def scope(question: Ranged, now: float) -> Scope:
+def scope(question: Scoped, now: float) -> Scope:
     """The window and the series a question is about."""
-    by = question.by if isinstance(question, Windowed) else ()
+    by = question.by if isinstance(question, Grouped) else ()
     return Scope(_window(question, now), now, question.tags, by, kind(question.kind))
 
 
@@ -44,7 +45,7 @@ def kind(word: str | None) -> Kind | None:
     return None if word is None else Kind[word.upper()]
 
 
-def _window(question: Ranged | Top, now: float) -> Window:
+def _window(question: Ranged, now: float) -> Window:
     last, start, end = question.last, question.start, question.end
     if last is not None:
         if start is not None or end is not None:
@@ -67,7 +68,7 @@ def stats(service: Service, question: Stats) -> Answer:
         about,
         More(question.statistics, service.thresholds),
     )
-    return _columns(found) if question.format == "columns" else found
+    return _formatted(question, found)
 
 
 def matching(service: Service, question: Matching) -> Answer:
@@ -81,7 +82,7 @@ def matching(service: Service, question: Matching) -> Answer:
         Listing(question.sort, question.limit),
         More(question.statistics, service.thresholds),
     )
-    return _columns(found) if question.format == "columns" else found
+    return _formatted(question, found)
 
 
 def live(service: Service, question: Live) -> Answer:
@@ -100,8 +101,9 @@ def live(service: Service, question: Live) -> Answer:
     return {"timestamp": format_time(int(now)), **found}
 
 
-def _columns(found: Answer) -> Answer:
-    if "series" in found:
+def _formatted(question: Grouped, found: Answer) -> Answer:
+    """The series of an answer as objects or, if that was asked for, as columns."""
+    if question.format == "columns" and "series" in found:
         return {**found, "series": answer.parallel(found["series"])}
     return found
 
@@ -143,7 +145,7 @@ def rolling(service: Service, question: Rolling) -> Answer:
     return {**head, **found.covers(), **_written(question, found, "points")}
 
 
-def _written(question: Windowed, found: Aggregated, key: str) -> Answer:
+def _written(question: Grouped, found: Aggregated, key: str) -> Answer:
     """Buckets of all groups, as rows or as columns."""
     written = answer.as_columns if question.format == "columns" else answer.as_rows
     if not question.by:

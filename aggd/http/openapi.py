@@ -21,7 +21,8 @@ from aggd.http.params import (
 )
 from aggd.http.service import EVENTS, JSON, NDJSON, TEXT
 from aggd.protocol.samples import LARGEST
-from aggd.query.exchange import MAX_CENTROIDS, MAX_WEIGHT, MIN_WEIGHT
+from aggd.query.exchange import MAX_WEIGHT, MIN_WEIGHT
+from aggd.store.archive import MAX_CENTROIDS
 
 if TYPE_CHECKING:
     from aggd.http.routes import Route

@@ -16,10 +16,9 @@ from msgspec import Meta, Struct
 from aggd.errors import RequestError
 from aggd.http import body
 from aggd.http.service import Asked
-from aggd.protocol.times import parse_time
+from aggd.protocol.times import LATEST, parse_time
 from aggd.units import MINUTE, parse_duration
 
-LATEST = 253_402_300_800.0  # seconds to the year 10000, which RFC 3339 can't write
 MAX_ITEMS = 100  # of a list of percentiles, tags or statistics
 MAX_LISTED = 10_000  # series in one answer
 MAX_LIVE = 1000  # series in one event: half a megabyte
@@ -95,10 +94,27 @@ class Numbers(tuple[float, ...]):
         """Read ``100,2.5e3``, a number, or a list of numbers."""
         items = found.split(",") if isinstance(found, str) else found
         items = items if isinstance(items, list) else [items]
-        numbers = cls(dict.fromkeys(Number.parse(item) for item in items))
+        numbers = cls(dict.fromkeys(map(cls._item, items)))
         if not 0 < len(numbers) <= MAX_ITEMS:
             raise ValueError
         return numbers
+
+    @staticmethod
+    def _item(found: object) -> float:
+        return Number.parse(found)
+
+
+class Percentiles(Numbers):
+    """Numbers in [0, 100], each once."""
+
+    @staticmethod
+    def _item(found: object) -> float:
+        if isinstance(found, str) and not _NUMBER.fullmatch(found.strip()):
+            raise ValueError
+        p = Number.parse(found)
+        if not 0 <= p <= 100:
+            raise ValueError
+        return abs(float(p))  # no -0
 
 
 class Time(float):
@@ -144,28 +160,6 @@ class Tags(Words):
         if isinstance(found, dict):
             found = [f"{key}:{value}" for key, value in found.items()]
         return cls(super().parse(found))
-
-
-class Percentiles(tuple[float, ...]):
-    """Numbers in [0, 100], each once."""
-
-    @classmethod
-    def parse(cls, found: object) -> "Percentiles":
-        """Read ``50,99.9``, a number, or a list of numbers."""
-        items = found.split(",") if isinstance(found, str) else found
-        items = items if isinstance(items, list) else [items]
-        found_ = cls(dict.fromkeys(_percentile(item) for item in items))
-        if not 0 < len(found_) <= MAX_ITEMS:
-            raise ValueError
-        return found_
-
-
-def _percentile(item: object) -> float:
-    if isinstance(item, str) and _NUMBER.fullmatch(item.strip()):
-        item = float(item)
-    if isinstance(item, bool) or not isinstance(item, int | float) or not 0 <= item <= 100:
-        raise ValueError
-    return abs(float(item))
 
 
 A_DURATION = Annotated[Duration, Meta(title="a positive duration such as 30s or 5min")]

@@ -49,23 +49,28 @@ class Nothing(Question, frozen=True, kw_only=True):
 
 
 class Ranged(Question, frozen=True, kw_only=True):
-    """A question about a window of some series; all that is retained where no edge is given."""
+    """A question about a window; all that is retained where no edge is given."""
 
     last: A_DURATION | None = None
     start: A_TIME | None = field(name="from", default=None)
     end: A_TIME | None = field(name="to", default=None)
+
+
+class Scoped(Ranged, frozen=True, kw_only=True):
+    """A question about some series in a window."""
+
     tags: TAGS = Tags()
     kind: KIND | None = None
 
 
-class Windowed(Ranged, frozen=True, kw_only=True):
-    """A question about a window that may be answered for groups."""
+class Grouped(Scoped, frozen=True, kw_only=True):
+    """A question about some series that may be answered for groups."""
 
     by: KEYS = Words()
     format: FORMAT = "rows"
 
 
-class Stats(Windowed, frozen=True, kw_only=True):
+class Stats(Grouped, frozen=True, kw_only=True):
     """Statistics of one name."""
 
     name: NAME
@@ -73,7 +78,7 @@ class Stats(Windowed, frozen=True, kw_only=True):
     statistics: STATISTICS = Words()
 
 
-class Matching(Windowed, frozen=True, kw_only=True):
+class Matching(Grouped, frozen=True, kw_only=True):
     """Statistics of every series that matches."""
 
     match: GLOB = "*"
@@ -95,7 +100,7 @@ class Live(Question, frozen=True, kw_only=True):
     limit: LIVE_LIMIT = 100
 
 
-class Aggregate(Windowed, frozen=True, kw_only=True):
+class Aggregate(Grouped, frozen=True, kw_only=True):
     """Statistics in buckets of time."""
 
     metric_name: NAME
@@ -106,7 +111,7 @@ class Aggregate(Windowed, frozen=True, kw_only=True):
     anomaly_window: A_DURATION | None = None  # asks for it, too
 
 
-class Rolling(Windowed, frozen=True, kw_only=True):
+class Rolling(Grouped, frozen=True, kw_only=True):
     """Statistics of windows that move."""
 
     metric_name: NAME
@@ -115,7 +120,7 @@ class Rolling(Windowed, frozen=True, kw_only=True):
     aggregation: STATISTICS
 
 
-class Distribution(Ranged, frozen=True, kw_only=True):
+class Distribution(Scoped, frozen=True, kw_only=True):
     """Histogram, distribution function and fitted families of one timer."""
 
     name: NAME
@@ -125,7 +130,7 @@ class Distribution(Ranged, frozen=True, kw_only=True):
     fit: FIT = True
 
 
-class Slo(Ranged, frozen=True, kw_only=True):
+class Slo(Scoped, frozen=True, kw_only=True):
     """How one timer does by an objective."""
 
     name: NAME
@@ -133,7 +138,7 @@ class Slo(Ranged, frozen=True, kw_only=True):
     objective: OBJECTIVE
 
 
-class Compare(Ranged, frozen=True, kw_only=True):
+class Compare(Scoped, frozen=True, kw_only=True):
     """One name in two windows; the later is an hour long where its start isn't given."""
 
     name: NAME
@@ -142,7 +147,7 @@ class Compare(Ranged, frozen=True, kw_only=True):
     alpha: ALPHA = field(default_factory=partial(Fraction, 0.01))
 
 
-class Digest(Ranged, frozen=True, kw_only=True):
+class Digest(Scoped, frozen=True, kw_only=True):
     """The merged digest of one name."""
 
     name: NAME
@@ -172,13 +177,10 @@ class TagValues(Question, frozen=True, kw_only=True):
     limit: LIMIT = 1000
 
 
-class Top(Question, frozen=True, kw_only=True):
+class Top(Ranged, frozen=True, kw_only=True):
     """What makes the most samples, series or bytes."""
 
     by: MEASURE = "count"
-    last: A_DURATION | None = None
-    start: A_TIME | None = field(name="from", default=None)
-    end: A_TIME | None = field(name="to", default=None)
     limit: LIMIT = 20
 
 

@@ -1,15 +1,15 @@
 """Statistics of groups of series, one bucket of time after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggd.query.search import Run, runs_of
+from aggd.query.search import Run, affordable, runs_of
 from aggd.query.selection import Selection
-from aggd.query.stats import Column, affordable, columns, find_exact
+from aggd.query.stats import Column, columns, find_exact
 from aggd.store.frame import Floats, Frame
 from aggd.store.merge import gather
 
@@ -24,6 +24,7 @@ class Buckets(NamedTuple):
     columns: dict[str, Floats]
     exact: bool
     rank_error: dict[str, float]  # the largest of all buckets, of percentiles only
+    searched: bool = False  # the samples of any were
 
 
 class Span(NamedTuple):
@@ -37,7 +38,7 @@ class Span(NamedTuple):
 
 def aggregate(
     frames: Sequence[Frame],
-    fine: Sequence[Frame] | None,
+    fine: Sequence[Frame],
     selection: Selection,
     names: Sequence[str],
     span: Span,
@@ -49,8 +50,8 @@ def aggregate(
     frames : sequence of Frame
         None of which crosses the edge of a bucket, where finer ones are kept;
         one that does counts in the bucket where it starts.
-    fine : sequence of Frame or None
-        The same window in the finest tier, where that still has all of it.
+    fine : sequence of Frame
+        The same samples in the finest frames there are, to look for them.
     selection : Selection
         Groups asked for.
     names : sequence of str
@@ -67,24 +68,27 @@ def aggregate(
     # Buckets with frames are numbered, as far-off ones would overflow the labels.
     start, place = np.unique(_starts(frames, step), return_inverse=True)
     parts = zip(frames, (place * n).tolist(), strict=True)
-    section = gather(parts, selection.kind, selection.ids, selection.labels, keep=False)
+    section = gather(parts, selection.kind, selection.ids, selection.labels)
     bucket, group = np.divmod(section.series.astype(np.intp), n)
 
     inside: dict[int, list[Frame]] = {}
-    for frame in fine or ():
+    for frame in fine:
         inside.setdefault(frame.start - frame.start % step, []).append(frame)
 
-    def runs(label: int) -> list[Run | None]:
+    def runs(label: int) -> list[Run] | None:
         ids = selection.ids[selection.labels == label % n]
         of = inside.get(int(start[label // n]), [])
-        return [run for frame in of for run in runs_of(frame.timers, ids)]
+        return runs_of((frame.timers for frame in of), ids)
 
-    known = None
-    if fine is not None and affordable(fine, selection):
-        known = find_exact(section, names, runs)
+    known = find_exact(section, names, runs) if affordable(fine, selection.ids) else None
     seconds = _seconds(frames, place, start, span)
     found = columns(section, names, seconds[bucket], known)
-    return [buckets_of(np.flatnonzero(group == k), start[bucket], found) for k in range(n)]
+    rows = [np.flatnonzero(group == k) for k in range(n)]
+    searched = np.zeros(group.size, np.bool_) if known is None else known.searched
+    return [
+        buckets_of(of, start[bucket], found)._replace(searched=bool(searched[of].any()))
+        for of in rows
+    ]
 
 
 def _starts(frames: Sequence[Frame], step: int) -> Starts:
@@ -109,6 +113,14 @@ def buckets_of(rows: NDArray[np.intp], start: Starts, found: dict[str, Column]) 
         all(bool(column.exact[rows].all()) for column in found.values()),
         {name: float(error.max()) for name, error in errors.items() if error.any()},
     )
+
+
+def worst(every: Iterable[Buckets]) -> dict[str, float]:
+    """The largest rank error of each percentile."""
+    errors: dict[str, float] = {}
+    for of in every:
+        errors |= {name: max(e, errors.get(name, 0.0)) for name, e in of.rank_error.items()}
+    return errors
 
 
 def filled(buckets: Buckets, span: Span, fill: Fill) -> Buckets:

@@ -68,7 +68,7 @@ def scored(every: list[Buckets], name: str, trail: Trail, *, zeros: bool) -> lis
     zeros : bool
         Whether buckets without samples count, as what stands in them.
     """
-    total = sum(of.start.size for of in every) * trail.buckets
+    total = sum(of.start.size * min(trail.buckets, of.start.size) for of in every)
     if total > MAX_COMPARED:
         raise RequestError(
             "bad_anomaly_window",
@@ -110,7 +110,7 @@ def scores(start: Starts, value: Floats, trail: Trail) -> Floats:
     -----
     O(n k log k) for k buckets of a window, a million at a time.
     """
-    k = max(1, trail.buckets)
+    k = max(1, min(trail.buckets, start.size))  # no bucket has more before it
     times = sliding_window_view(np.concatenate([np.full(k, -(1 << 62)), start]), k)
     values = sliding_window_view(np.concatenate([np.full(k, np.nan), value]), k)
     out = np.full(value.size, np.nan)

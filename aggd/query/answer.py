@@ -14,18 +14,18 @@ from aggd.protocol.times import format_time
 from aggd.query import aggregate as buckets
 from aggd.query import anomaly, statsd
 from aggd.query.aggregate import Buckets, Fill, Span
-from aggd.query.scope import Past, Scope, groups, pick, reach, wanted
-from aggd.query.selection import Group, plain, select
+from aggd.query.scope import Past, Scope, groups, pick, reach, wanted, whole
+from aggd.query.selection import Group, plain, plain_column, select
 from aggd.query.stats import check, estimates, has, summarise
 from aggd.store.rollup import History
 from aggd.store.series import Kind, Registry
-from aggd.units import format_duration
 
 Answer = dict[str, Any]
 
 PERCENTILES = ("p50", "p90", "p95", "p99")  # of every answer about timers
 KEYS = ("count", "sum", "rate", "mean", "median", "std", "min", "max", "last")
-MAX_BUCKETS = 100_000  # of one answer, empty ones counted
+MAX_BUCKETS = 100_000  # of one answer, filled ones counted
+MAX_LOOKED = 1_000_000  # of all groups that may hold something: a few s, where each does
 
 
 class More(NamedTuple):
@@ -108,12 +108,14 @@ def _held(registry: Registry, past: Past, group: Group, row: Row, now: float) ->
     """The level that gauges still have, where nobody set them in a window that reaches now."""
     if group.kind is not Kind.GAUGE or row.values.get("count") or past.end < now:
         return row
+    return row._replace(values={**row.values, "last": plain(level(registry, group))})
+
+
+def level(registry: Registry, group: Group) -> float:
+    """What gauges were set to last, in any window; NaN where they never were."""
     ids = np.array(group.series, np.intp)
-    latest = registry.level_time[ids]
-    if not np.isfinite(latest).any():
-        return row
-    last = plain(float(registry.levels[ids[latest.argmax()]]))
-    return row._replace(values={**row.values, "last": last})
+    times = registry.level_time[ids]
+    return float(registry.levels[ids[times.argmax()]]) if np.isfinite(times).any() else np.nan
 
 
 def summaries(
@@ -168,37 +170,38 @@ def aggregate(
     judged: Judged | None = None,
 ) -> "Aggregated":
     """Statistics of one name in buckets of `step` seconds, the first one judged if asked for."""
-    width = history.width
-    if step % width:
-        raise RequestError(
-            "bad_interval",
-            f"interval must be a multiple of the flush interval, {format_duration(width)}, "
-            f"got {format_duration(step)}",
-            "interval",
-        )
-    trail = judged and anomaly.trail(int(step), judged.window)
+    interval = whole(history, "interval", step)
+    trail = judged and anomaly.trail(interval, judged.window)
     kind, series = pick(registry, name, scope.tags, scope.kind)
     for word in names:
         check(word, kind, "aggregation")
-    past = reach(history, scope.window, scope.now, int(step), wanted(kind, series))
-    span = Span(past.start, past.end, int(step), past.until)
+    past = reach(history, scope.window, scope.now, interval, wanted(kind, series))
+    span = Span(past.start, past.end, interval, past.until)
     found = groups(name, kind, series, scope)
-    many = len(found) * (-(-past.end // span.step) - past.start // span.step)
-    if fill is not None and many > MAX_BUCKETS:
-        raise RequestError(
-            "too_many_buckets",
-            f"fill makes {many} buckets; an answer has up to {MAX_BUCKETS}, ask for a shorter "
-            "window or a longer interval",
-            "interval",
-        )
+    if fill is None:
+        _bound(len(found) * len({frame.start // interval for frame in past.frames}), MAX_LOOKED)
+    else:
+        _bound(len(found) * (-(-past.end // interval) - past.start // interval), MAX_BUCKETS)
     words = list(dict.fromkeys(["count", *names]))
     columns = buckets.aggregate(past.frames, past.fine, select(kind, found), words, span)
+    _bound(sum(of.start.size for of in columns), MAX_BUCKETS)
     if fill is not None:
         columns = [buckets.filled(of, span, fill) for of in columns]
     if trail:
         columns = anomaly.scored(columns, names[0], trail, zeros=fill == "zero")
     count = sum((float(of.columns["count"].sum()) for of in columns), 0.0)
     return Aggregated(found, columns, past, count)
+
+
+def _bound(many: int, most: int) -> None:
+    if many > most:
+        raise RequestError(
+            "too_many_buckets",
+            f"interval makes {many} buckets in all groups, up to {most} are answered; ask for a "
+            "longer one, a shorter range or fewer groups",
+            "interval",
+            422,
+        )
 
 
 class Aggregated(NamedTuple):
@@ -211,13 +214,10 @@ class Aggregated(NamedTuple):
 
     def covers(self) -> Answer:
         """What the answer is about, and how far it may be off."""
-        errors: dict[str, float] = {}
-        for of in self.buckets:
-            errors |= {name: max(e, errors.get(name, 0.0)) for name, e in of.rank_error.items()}
         return {
             **self.past.covers(any(of.searched for of in self.buckets)),
             "exact": all(of.exact for of in self.buckets),
-            "rank_error": errors,
+            "rank_error": buckets.worst(self.buckets),
             "count": plain(self.samples),
         }
 

@@ -168,7 +168,7 @@ def effective_samples(found: Found) -> float:
     ----------
     .. [1] L. Kish, Survey Sampling, 1965.
     """
-    ids = np.array(found.group.series, np.int32)
+    ids = found.ids
     total = squares = 0.0
     for frame in found.past.frames:
         timers = frame.timers

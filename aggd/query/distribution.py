@@ -12,10 +12,9 @@ import numpy as np
 from aggd.errors import RequestError
 from aggd.query import fits
 from aggd.query.scope import Found, Scope, covers, timers_of
-from aggd.query.search import Run, runs_of
+from aggd.query.search import Run, affordable, runs_of
 from aggd.query.selection import plain
-from aggd.query.stats import EXACT_LOOKUPS
-from aggd.sketch import digest
+from aggd.sketch import digest, quantiles
 from aggd.store.frame import Floats, Timers
 from aggd.store.rollup import History
 from aggd.store.series import Registry
@@ -66,7 +65,7 @@ class Distribution(NamedTuple):
         if not m.count.size:
             return np.zeros(x.size)
         if self.runs is None:
-            below = np.round(digest.cdf(self.timers.digests, m.low, m.high, x)[0] * self.total)
+            below = np.round(quantiles.cdf(self.timers.digests, m.low, m.high, x)[0] * self.total)
         else:
             below = np.zeros(x.size)
             for run in self.runs:
@@ -85,7 +84,7 @@ class Distribution(NamedTuple):
         """Bound how far each result of `cdf` may be off, shape (k,); 0 where exact."""
         if self.runs is not None:
             return np.zeros(share.size)
-        return np.minimum(1.0, digest.rank_error(share) + 1 / self.timers.samples)
+        return np.minimum(1.0, quantiles.rank_error(share) + 1 / self.timers.samples)
 
     def ordered(self) -> "Distribution":
         """The same with its samples in one run, or without them where they are too many."""
@@ -142,25 +141,22 @@ def _along(timers: Timers) -> Points:
     weight = np.repeat(found.weight / parts, parts)
     until = np.cumsum(weight)
     place = (until - weight / 2 - 0.5) / (until[-1] - 1)
-    return Points(digest.quantile(found, m.low, m.high, place.clip(0.0, 1.0))[0], weight)
+    return Points(quantiles.quantile(found, m.low, m.high, place.clip(0.0, 1.0))[0], weight)
 
 
 def known(found: Found) -> Distribution:
     """What is known of the timers of a window, for bounded work."""
     timers = found.timers
     if digest.exact(timers.digests).all():
-        own = runs_of(timers, timers.series)
-        return Distribution(timers, [run for run in own if run is not None])
-    frames = found.past.frames if found.past.fine is None else found.past.fine
-    few = len(frames) * len(found.group.series) <= EXACT_LOOKUPS
-    return Distribution(timers, found.runs() if few else None)
+        return Distribution(timers, runs_of([timers], timers.series))
+    frames, ids = found.past.fine, found.ids
+    few = affordable(frames, ids)
+    return Distribution(timers, runs_of((f.timers for f in frames), ids) if few else None)
 
 
 def about(found: Found, of: Distribution) -> Answer:
     """What an answer is about, where the samples were counted if they are known."""
-    searched = of.runs is not None and not digest.exact(found.timers.digests).all()
-    head = covers(found, searched and found.past.fine is not None)
-    return {**head, "exact": of.runs is not None}
+    return covers(found, of.runs is not None and not digest.exact(found.timers.digests).all())
 
 
 class Shape(NamedTuple):

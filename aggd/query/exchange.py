@@ -25,12 +25,11 @@ from aggd.query.selection import plain
 from aggd.sketch import digest, moments
 from aggd.sketch.digest import Digests
 from aggd.sketch.moments import Moments
+from aggd.store.archive import MAX_CENTROIDS, ROUNDING
 from aggd.store.fold import OPEN_SIZE
 from aggd.store.frame import Floats
 
-MAX_CENTROIDS = 10_000  # of one digest; tdigest keeps 2,500 at most, unless told otherwise
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e15  # of a centroid: what sums and ratios of can be told apart
-ROUNDING = 1e-9  # of n and sum, which others added up in an order of their own
 DELTA, K = 0.01, 25  # tdigest's defaults, which hold for what is added there later
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aggd.errors import RequestError
-from aggd.query.answer import NO_MORE, Answer, More, named, summaries
+from aggd.query.answer import NO_MORE, Answer, More, level, named, summaries
 from aggd.query.scope import Past, Scope, groups, reach
 from aggd.query.selection import Group, Selection, select, single
 from aggd.query.stats import check, exists, has, summarise
@@ -92,9 +92,9 @@ def _alone(registry: Registry, past: Past, match: str, scope: Scope, listing: Li
 
 
 def _values(past: Past, selection: Selection, word: str) -> Floats:
-    """One statistic of every label; NaN where there is none."""
+    """One statistic of every label; NaN where there is none, but a count of 0."""
     found = summarise(past.frames, past.fine, selection, [word], past.seconds)
-    value = np.full(int(selection.labels[-1]) + 1, np.nan)
+    value = np.full(int(selection.labels[-1]) + 1, 0.0 if word == "count" else np.nan)
     value[found.labels] = found.columns[word].values
     return value
 
@@ -117,9 +117,7 @@ def _by_tags(
     by_name: dict[tuple[str, Kind], list[Series]] = {}
     for series in registry.find(match, scope.tags, scope.kind):
         by_name.setdefault((series.name, series.kind), []).append(series)
-    every = [
-        group for key in sorted(by_name) for group in groups(by_name[key], scope.by, merge=False)
-    ]
+    every = [group for key in sorted(by_name) for group in groups(*key, by_name[key], scope)]
     if listing.word == "name":
         return every[::-1] if listing.descending else every
     value = np.full(len(every), np.nan)
@@ -128,4 +126,8 @@ def _by_tags(
         if places and has(kind, listing.word):
             selection = select(kind, [every[i] for i in places])
             value[places] = _values(past, selection, listing.word)
+    if listing.word == "last" and past.end >= scope.now:
+        for i in np.flatnonzero(np.isnan(value)).tolist():
+            if every[i].kind is Kind.GAUGE:
+                value[i] = level(registry, every[i])
     return [every[i] for i in _order(value, listing.descending).tolist()]

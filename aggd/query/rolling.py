@@ -17,11 +17,12 @@ from typing import NamedTuple
 from aggd.errors import RequestError
 from aggd.query import statsd
 from aggd.query.answer import MAX_BUCKETS, Aggregated
-from aggd.query.scope import Past, Scope, Window, groups, pick, reach
-from aggd.query.selection import Group, Selection, select, tag_map
+from aggd.query.scope import Past, Scope, Window, groups, pick, reach, whole
+from aggd.query.selection import Selection, select
 from aggd.query.stats import check
-from aggd.query.sweep import EMPTY, Grid, move
+from aggd.query.sweep import Grid, move
 from aggd.store.frame import Frame
+from aggd.store.merge import EMPTY
 from aggd.store.rollup import History
 from aggd.store.rows import holding
 from aggd.store.series import Kind, Registry
@@ -42,21 +43,13 @@ def rolling(
     scope: Scope,
 ) -> Aggregated:
     """Statistics of one name over moving windows of `window` seconds, one every `step`."""
-    for field, length in (("window", window), ("step", step)):
-        if length % history.width:
-            message = (
-                f"{field} must be a multiple of the flush interval, "
-                f"{format_duration(history.width)}, got {format_duration(length)}"
-            )
-            raise RequestError(f"bad_{field}", message, field)
+    lengths = Lengths(whole(history, "window", window), whole(history, "step", step))
     kind, series = pick(registry, name, scope.tags, scope.kind)
     for word in names:
         _check(word, kind)
-    found = groups(series, scope.by, merge=True)
-    if not scope.by and not found:
-        found = [Group(name, kind, tag_map(tuple(scope.tags)), ())]
+    found = groups(name, kind, series, scope)
     chosen = select(kind, found)
-    past, frames, grid = _reach(history, scope, Lengths(int(window), int(step)), chosen)
+    past, frames, grid = _reach(history, scope, lengths, chosen)
     words = list(dict.fromkeys(["count", *names]))
     points, count = move(frames, chosen, words, grid, past.start)
     return Aggregated(found, points, past, count)

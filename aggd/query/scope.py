@@ -8,22 +8,22 @@ from typing import NamedTuple
 import numpy as np
 
 from aggd.errors import RequestError
-from aggd.protocol.times import format_time
-from aggd.query.search import Run, runs_of
-from aggd.query.selection import Group, merged, plain, select, single, split, tag_map
+from aggd.protocol.times import LATEST, format_time
+from aggd.query.selection import Group, merged, plain, select, split, tag_map
 from aggd.sketch import digest
 from aggd.store.frame import Frame, Ids, Timers
 from aggd.store.merge import gather
 from aggd.store.rollup import FOREVER, History, Tiling
 from aggd.store.series import Kind, Registry, Series
 from aggd.store.shelf import Wanted
-from aggd.units import format_duration
+from aggd.units import DAY, format_duration
 
 ORDER = (Kind.TIMER, Kind.GAUGE, Kind.COUNTER, Kind.SET)  # which kind of a shared name is meant
 NAMES_SEARCHED = 100_000  # for a suggestion: 20 ms
 NAMES_COMPARED = 300  # 10 ms
 NEIGHBOURS = 50  # names on either side of where an unknown one would stand
 LOOKS = 3  # at a history that others write to
+LAST = int(LATEST) - DAY  # end of every window: its slots must end before the year 10000
 MAX_GROUPS = 10_000  # of one answer
 
 
@@ -47,8 +47,8 @@ class Scope(NamedTuple):
 class Past(NamedTuple):
     """The frames that hold a window, and the window they really hold, in seconds."""
 
-    frames: list[Frame]
-    fine: list[Frame] | None  # the same in the finest tier, where it has all of it
+    frames: list[Frame]  # as few as can be
+    fine: list[Frame]  # those samples are looked for in: of the finest tier, if it has them all
     start: int
     end: int
     interval: int  # width of the finest tier
@@ -59,10 +59,25 @@ class Past(NamedTuple):
         """Length of what is over of the window, which rates are of."""
         return self.until - self.start
 
-    def resolution(self, searched: bool) -> str:
-        """Finest width among the frames used; `searched` says that the finest tier was."""
-        widths = [self.interval] if searched else [frame.width for frame in self.frames]
-        return format_duration(min(widths, default=self.interval))
+    def covers(self, searched: bool) -> dict[str, str]:
+        """Edges, and the finest width among the frames used; `searched` says that samples were."""
+        used = self.fine if searched else self.frames
+        return {
+            "from": format_time(self.start),
+            "to": format_time(self.end),
+            "resolution": format_duration(min((f.width for f in used), default=self.interval)),
+        }
+
+
+def whole(history: History, field: str, seconds: float) -> int:
+    """A length that was asked for, which must be of whole slots of the finest tier."""
+    if seconds % history.width:
+        message = (
+            f"{field} must be a multiple of the flush interval, "
+            f"{format_duration(history.width)}, got {format_duration(seconds)}"
+        )
+        raise RequestError(f"bad_{field}", message, field)
+    return int(seconds)
 
 
 def reach(
@@ -81,19 +96,20 @@ def reach(
     if start is None:
         oldest = history.oldest()
         start = min(end, now if oldest is None else oldest)
-    first, last = int(start), -int(-end // 1)
-    tiling, fine = _both(history, first, last, widest, wanted)
+    last = min(-int(-end // 1), LAST)
+    tiling, fine = _both(history, min(int(start), last), last, widest, wanted)
     until = now if tiling.start < now < tiling.end else float(tiling.end)
     return Past(tiling.frames, fine, tiling.start, tiling.end, history.width, until)
 
 
 def _both(
     history: History, start: int, end: int, widest: int, wanted: Wanted | None
-) -> tuple[Tiling, list[Frame] | None]:
+) -> tuple[Tiling, list[Frame]]:
     """The coarsest and the finest frames of a window, of the same samples.
 
-    Others may add frames between the two looks; if they still do after a few, the
-    answer comes from the coarsest alone.
+    Where the finest have gone the answer comes from the coarsest alone; where only those
+    would widen the window, from the finest.  Others may add frames between the two looks;
+    if they still do after a few, the answer comes from the coarsest, too.
     """
     fine = history.fine(start, end)
     for _ in range(LOOKS):
@@ -101,9 +117,11 @@ def _both(
         fine = history.fine(start, end)
         if before is None or fine is None:
             break
+        if (fine.start, fine.end) != (tiling.start, tiling.end):
+            return fine, fine.frames
         if list(map(id, before.frames)) == list(map(id, fine.frames)):
             return tiling, fine.frames
-    return tiling, None
+    return tiling, tiling.frames
 
 
 def pick(
@@ -154,21 +172,22 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, compared, 3, 0.6)
 
 
-def groups(series: Sequence[Series], by: Sequence[str], *, merge: bool) -> list[Group]:
-    """Groups of series of one name and kind: by tags, all as one, or each alone."""
-    if not series:
-        return []
-    if by:
-        found = split(series, by)
-    elif merge:
-        found = [merged(series)]
-    else:
-        found = [single(one) for one in series]
-    if by and len(found) > MAX_GROUPS:
+def groups(name: str, kind: Kind, series: Sequence[Series], scope: Scope) -> list[Group]:
+    """Groups of the series of one name and kind: by tags, or all as one, if only of none.
+
+    Raises
+    ------
+    RequestError
+        422 where there are more than `MAX_GROUPS`.
+    """
+    if not scope.by:
+        return [merged(series) if series else Group(name, kind, tag_map(tuple(scope.tags)), ())]
+    found = split(series, scope.by)
+    if len(found) > MAX_GROUPS:
         raise RequestError(
             "too_many_groups",
-            f"by={','.join(by)} makes {len(found)} groups; an answer has up to {MAX_GROUPS}, "
-            "narrow them with tags",
+            f"by={','.join(scope.by)} makes {len(found)} groups; an answer has up to "
+            f"{MAX_GROUPS}, narrow them with tags",
             "by",
             422,
         )
@@ -187,13 +206,10 @@ class Found(NamedTuple):
     past: Past
     timers: Timers
 
-    def runs(self) -> list[Run] | None:
-        """Every sample, sorted in each run; None where some are no longer known."""
-        ids = np.array(self.group.series, np.int32)
-        frames = self.past.frames if self.past.fine is None else self.past.fine
-        runs = [run for frame in frames for run in runs_of(frame.timers, ids)]
-        kept = [run for run in runs if run is not None]
-        return kept if len(kept) == len(runs) else None
+    @property
+    def ids(self) -> Ids:
+        """The series."""
+        return np.array(self.group.series, np.int32)
 
 
 def timers_of(registry: Registry, history: History, name: str, scope: Scope) -> Found:
@@ -209,25 +225,22 @@ def timers_of(registry: Registry, history: History, name: str, scope: Scope) -> 
         message = f"{name!r} is a {kind.word}: only timers have a distribution"
         raise RequestError("not_answerable", message, "name", 422)
     past = reach(history, scope.window, scope.now, wanted=wanted(kind, series))
-    found = groups(series, (), merge=True)
-    group = found[0] if found else Group(name, kind, tag_map(tuple(scope.tags)), ())
+    (group,) = groups(name, kind, series, scope._replace(by=()))
     selection = select(kind, [group])
     parts = ((frame, 0) for frame in past.frames)
-    timers = gather(parts, kind, selection.ids, selection.labels, keep=False)
+    timers = gather(parts, kind, selection.ids, selection.labels)
     assert isinstance(timers, Timers)
     return Found(group, past, timers)
 
 
 def covers(found: Found, searched: bool = False) -> dict[str, object]:
-    """What an answer about one distribution is about."""
+    """What an answer about one timer is about; `searched` says that all samples were found."""
     past, count = found.past, found.timers.moments.count
     return {
         "name": found.group.name,
         "kind": found.group.kind.word,
         "tags": found.group.tags,
-        "from": format_time(past.start),
-        "to": format_time(past.end),
-        "resolution": past.resolution(searched),
+        **past.covers(searched),
         "exact": searched or bool(digest.exact(found.timers.digests).all()),
         "count": plain(float(count[0])) if count.size else 0,
     }

@@ -7,15 +7,16 @@
 A million samples in 360 runs take 2 ms, 4 where many are equal; to merge them takes 70.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggd.sketch import digest
-from aggd.store.frame import Floats, Ids, Timers
+from aggd.sketch import quantiles
+from aggd.store.frame import Floats, Frame, Ids, Timers
 
+EXACT_LOOKUPS = 4096  # rows of frames that samples are looked for in: some 10 ms
 BRACKETS = (0.002, 0.016, 0.128, 1.0)  # ranks around the digest's estimate that are searched
 FEW = 5000  # samples that are ordered sooner than their digest is asked
 ROUNDING = 1e-9  # of sums of weights such as 1 / 0.3
@@ -32,24 +33,36 @@ class Run(NamedTuple):
     total: float
 
 
-def runs_of(timers: Timers, ids: Ids) -> list[Run | None]:
-    """Samples of some series in a frame; None for those that are no longer known."""
-    runs: list[Run | None] = []
-    for series, row in zip(ids.tolist(), timers.series.searchsorted(ids).tolist(), strict=True):
-        if row == timers.series.size or timers.series[row] != series:
-            continue
-        source, a, b = timers.points, 0, 0
-        if source is not None:
-            a, b = int(source.offset[row]), int(source.offset[row + 1])
-        if source is None or a == b:
-            source = timers.digests
-            a, b = int(source.offset[row]), int(source.offset[row + 1])
-            if not source.atom[a:b].all():
-                runs.append(None)
+def affordable(frames: Sequence[Frame], ids: Ids) -> bool:
+    """Tell whether the samples of some series may be looked for in some frames."""
+    return len(frames) * ids.size <= EXACT_LOOKUPS
+
+
+def runs_of(every: Iterable[Timers], ids: Ids) -> list[Run] | None:
+    """All samples of some series in some frames; None where any are no longer known."""
+    runs = []
+    for timers in every:
+        rows = timers.series.searchsorted(ids).tolist()
+        for series, row in zip(ids.tolist(), rows, strict=True):
+            if row == timers.series.size or timers.series[row] != series:
                 continue
-        total = float(timers.moments.count[row])
-        runs.append(Run(source.mean[a:b], None if total == b - a else source.weight[a:b], total))
+            run = _run(timers, row)
+            if run is None:
+                return None
+            runs.append(run)
     return runs
+
+
+def _run(timers: Timers, row: int) -> Run | None:
+    """Samples of a row, which stand beside its digest or in it."""
+    for source in (timers.points, timers.digests):
+        if source is None:
+            continue
+        a, b = int(source.offset[row]), int(source.offset[row + 1])
+        if a < b and source.atom[a:b].all():
+            total = float(timers.moments.count[row])
+            return Run(source.mean[a:b], None if total == b - a else source.weight[a:b], total)
+    return None
 
 
 def search(runs: Sequence[Run], row: Timers, q: Floats) -> Floats:
@@ -84,7 +97,7 @@ def search(runs: Sequence[Run], row: Timers, q: Floats) -> Floats:
     missing = np.arange(q.size)
     for width in BRACKETS:
         asked = np.concatenate([q[missing] - width, q[missing] + width]).clip(0, 1)
-        edges = digest.quantile(row.digests, m.low, m.high, asked)[0].reshape(2, -1)
+        edges = quantiles.quantile(row.digests, m.low, m.high, asked)[0].reshape(2, -1)
         out[missing] = _between(runs, count, edges[0], edges[1], q[missing])
         missing = np.flatnonzero(np.isnan(out))
         if not missing.size:
@@ -155,7 +168,7 @@ def _mixed(left: float, right: float, part: float) -> float:
 def _weighted(value: Floats, weight: Floats, below: float, count: float, q: float) -> float:
     """Quantile of samples of which `below` lie under these, NaN where it isn't among them.
 
-    Weights count as repeats, as `digest.quantile` has it.
+    Weights count as repeats, as `quantiles.quantile` has it.
     """
     order = np.argsort(value)
     until = below + np.cumsum(weight[order])

@@ -70,7 +70,9 @@ def assess(
     of = known(found)
     good = of.upto(np.array([objective.threshold]))
     share = good / of.total if of.total else np.array([np.nan])
-    end = found.past.end if scope.window.end is None else scope.window.end
+    # What is to come has burnt nothing: a question that reaches there asks for now.
+    past, end = found.past, scope.window.end
+    end = past.end if end is None else min(end, past.until)
     burning = {
         word: _burn_rate(registry, history, name, objective, _before(scope, end, length), length)
         for word, length in WINDOWS.items()

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from aggd.errors import RequestError
 from aggd.query import statsd
-from aggd.query.search import ROUNDING, Run, runs_of, search
+from aggd.query.search import ROUNDING, Run, affordable, runs_of, search
 from aggd.query.selection import Selection
-from aggd.sketch import digest, distinct, moments
+from aggd.sketch import digest, distinct, moments, quantiles
 from aggd.sketch.digest import Digests
-from aggd.store.frame import Counters, Floats, Frame, Gauges, Ids, Sets, Timers
+from aggd.store.frame import Counters, Floats, Frame, Gauges, Ids, Section, Timers
 from aggd.store.merge import gather
 from aggd.store.series import Kind
-
-Section = Counters | Gauges | Timers | Sets
 
 STATISTICS = {
     Kind.COUNTER: ("count", "sum", "rate"),
@@ -31,7 +29,6 @@ STATISTICS = {
     Kind.TIMER: ("count", "sum", "rate", "mean", "median", "std", "min", "max"),
     Kind.SET: ("count", "unique"),
 }
-EXACT_LOOKUPS = 4096  # rows of frames searched for an exact percentile: some 10 ms
 EXACT_SAMPLES = 1_000_000  # of all groups, put in order for exact partial sums: some 50 ms
 
 
@@ -48,6 +45,7 @@ class Known(NamedTuple):
 
     values: Floats  # percentiles, shape (rows, percentiles)
     rows: NDArray[np.bool_]  # which rows have them
+    searched: NDArray[np.bool_]  # of which rows the samples were used at all
     digests: Digests  # of all rows, every sample in them where partial sums were asked for
 
 
@@ -133,12 +131,12 @@ def _timer_columns(
     asked = percentiles(names)
     q = np.array([percentile(name) for name in asked], np.float64)
     exact = digest.exact(timers.digests)
-    values = digest.quantile(timers.digests, m.low, m.high, q)
+    values = quantiles.quantile(timers.digests, m.low, m.high, q)
     if known is not None:
         exact = exact | known.rows
         values[known.rows] = known.values[known.rows]
     errors = np.where(
-        exact, 0.0, np.minimum(1.0, digest.rank_error(q)[:, None] + 1 / timers.samples)
+        exact, 0.0, np.minimum(1.0, quantiles.rank_error(q)[:, None] + 1 / timers.samples)
     )
     for i, name in enumerate(asked):
         out[name] = Column(values[:, i], exact, errors[i])
@@ -174,12 +172,12 @@ class Summary(NamedTuple):
 
     labels: Ids
     columns: dict[str, Column]
-    searched: bool  # the samples were
+    searched: NDArray[np.bool_]  # of which rows the samples were
 
 
 def summarise(
     frames: Sequence[Frame],
-    fine: Sequence[Frame] | None,
+    fine: Sequence[Frame],
     selection: Selection,
     names: Sequence[str],
     seconds: float,
@@ -190,35 +188,30 @@ def summarise(
     ----------
     frames : sequence of Frame
         That tile the window with the fewest.
-    fine : sequence of Frame or None
-        The same window in the finest tier, where that still has all of it.
+    fine : sequence of Frame
+        The same samples in the finest frames there are, to look for them.
     selection : Selection
         Groups asked for; those without data are absent from the answer.
     """
     parts = ((frame, 0) for frame in frames)
-    section = gather(parts, selection.kind, selection.ids, selection.labels, keep=False)
+    section = gather(parts, selection.kind, selection.ids, selection.labels)
 
-    def runs(label: int) -> list[Run | None]:
+    def runs(label: int) -> list[Run] | None:
         ids = selection.ids[selection.labels == label]
-        return [run for frame in fine or () for run in runs_of(frame.timers, ids)]
+        return runs_of((frame.timers for frame in fine), ids)
 
-    known = None
-    if fine is not None and affordable(fine, selection):
-        known = find_exact(section, names, runs)
-    return Summary(section.series, columns(section, names, seconds, known), known is not None)
-
-
-def affordable(fine: Sequence[Frame], selection: Selection) -> bool:
-    """Tell whether the samples themselves may be searched."""
-    return len(fine) * selection.ids.size <= EXACT_LOOKUPS
+    known = find_exact(section, names, runs) if affordable(fine, selection.ids) else None
+    none = np.zeros(section.series.size, np.bool_)
+    found = columns(section, names, seconds, known)
+    return Summary(section.series, found, none if known is None else known.searched)
 
 
 def find_exact(
-    section: Section, names: Sequence[str], runs: Callable[[int], list[Run | None]]
+    section: Section, names: Sequence[str], runs: Callable[[int], list[Run] | None]
 ) -> Known | None:
     """What the samples say that `names` ask for; None where the digests are exact anyway.
 
-    `runs` gives the samples of a label, None among them for those that have gone.
+    `runs` gives the samples of a label; None where some have gone.
     """
     asked, parts = percentiles(names), statsd.parts(names)
     if not (asked or parts) or not isinstance(section, Timers):
@@ -231,14 +224,16 @@ def find_exact(
     values = np.full((section.series.size, q.size), np.nan)
     whole: dict[int, list[Run]] = {}
     for i in blurred.tolist():
-        found = runs(int(section.series[i]))
-        kept = [run for run in found if run is not None]
-        if len(kept) == len(found):
+        kept = runs(int(section.series[i]))
+        if kept is not None:
             whole[i] = kept
             if asked:
                 values[i] = search(kept, section.select(np.array([i])), q)
     digests = _with_samples(section, whole) if parts else section.digests
-    return Known(values[:, place], ~np.isnan(values).any(axis=1), digests)
+    rows = ~np.isnan(values).any(axis=1) & bool(asked)
+    more = digest.exact(digests)
+    more[more] = ~digest.exact(section.digests)[more]
+    return Known(values[:, place], rows, rows | more, digests)
 
 
 def _with_samples(section: Timers, whole: dict[int, list[Run]]) -> Digests:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aggd.sketch import digest
+from aggd.sketch import quantiles
 from aggd.sketch.digest import Digests
 from aggd.sketch.moments import Moments
 from aggd.store.frame import Floats
@@ -117,8 +117,8 @@ def _statistics(moments: Moments, digests: Digests, ranks: Ranks) -> dict[str, F
     _, _, _, low, high = moments
     start, end = ranks.between(moments.count)
     count = end - start
-    total, squares = digest.sums(digests, low, high, start, end)
-    edge = digest.sample(digests, low, high, end - 1 if ranks.p > 0 else start)
+    total, squares = quantiles.sums(digests, low, high, start, end)
+    edge = quantiles.sample(digests, low, high, end - 1 if ranks.p > 0 else start)
     bounds = (low, edge) if ranks.p > 0 else (edge, high)  # which rounding must not pass
     if ranks.trimmed:
         bounds = low, high
@@ -132,9 +132,9 @@ def _statistics(moments: Moments, digests: Digests, ranks: Ranks) -> dict[str, F
 def rank_error(names: Sequence[str]) -> Floats:
     """Bound the error of the ranks between which each of `names` takes the samples.
 
-    As `digest.rank_error` has it: the sum, say, is that of samples up to a rank that
+    As `quantiles.rank_error` has it: the sum, say, is that of samples up to a rank that
     may be off by this share of all of them.  A count has no error.
     """
     read = [found for name in names if (found := part(name)) is not None]
-    errors = digest.rank_error([found.ranks.cut() for found in read])
+    errors = quantiles.rank_error([found.ranks.cut() for found in read])
     return np.where([found.statistic == "count" for found in read], 0.0, errors)

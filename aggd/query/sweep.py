@@ -15,30 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aggd.query.aggregate import Buckets, buckets_of
+from aggd.query.aggregate import Buckets, buckets_of, worst
 from aggd.query.selection import Selection, select
 from aggd.query.stats import Column, columns, percentile, percentiles
-from aggd.sketch import digest, distinct, moments, moving, ragged
+from aggd.sketch import digest, distinct, moments, moving, quantiles, ragged
 from aggd.sketch.digest import Digests
 from aggd.sketch.distinct import Members
 from aggd.sketch.moments import Moments
-from aggd.store.frame import (
-    NO_COUNTERS,
-    NO_GAUGES,
-    NO_SETS,
-    NO_TIMERS,
-    Counters,
-    Floats,
-    Frame,
-    Gauges,
-    Ids,
-    Section,
-    Sets,
-    Timers,
-)
-from aggd.store.merge import merge_gauges
-from aggd.store.rows import collect, stacked
-from aggd.store.series import Kind
+from aggd.store.frame import Counters, Floats, Frame, Gauges, Ids, Section, Sets, Timers
+from aggd.store.merge import EMPTY, merge_gauges
+from aggd.store.rows import collect, counts, stacked
 
 AT_ONCE = 24_000  # slots that are worked on at a time: 170 MB, where each holds a full digest
 
@@ -138,24 +124,13 @@ def _blocks(n: int, grid: Grid) -> Iterator[tuple[range, range]]:
 
 def _joined(parts: Sequence[Buckets], names: Sequence[str]) -> Buckets:
     """Points of one group, block after block."""
-    errors: dict[str, float] = {}
-    for part in parts:
-        errors |= {name: max(e, errors.get(name, 0.0)) for name, e in part.rank_error.items()}
     none: list[Floats] = [np.empty(0)]
     return Buckets(
         np.concatenate([np.empty(0, np.int64), *(part.start for part in parts)]),
         {name: np.concatenate(none + [part.columns[name] for part in parts]) for name in names},
         all(part.exact for part in parts),
-        errors,
+        worst(parts),
     )
-
-
-EMPTY: dict[Kind, Section] = {
-    Kind.COUNTER: NO_COUNTERS,
-    Kind.GAUGE: NO_GAUGES,
-    Kind.TIMER: NO_TIMERS,
-    Kind.SET: NO_SETS,
-}
 
 
 def _block(
@@ -171,12 +146,12 @@ def _block(
     labels = selection.labels * np.int32(slots)
     label, rows = stacked(collect(frames, type(empty), selection.ids, labels), empty)
     swept = Swept(label, rows, n, grid)
-    slot = label % slots
+    slot = (label % slots).astype(np.int64)  # a stride may be longer than int32
     fresh = slot >= max(grid.width - grid.stride, (start - grid.origin) // grid.slot)
     fresh &= slot % grid.stride < grid.width  # no window holds those between
-    total = float(_count(rows)[fresh].sum(dtype=np.float64))
+    total = float(counts(rows)[fresh].sum(dtype=np.float64))
     whole = swept.windows()
-    kept = np.flatnonzero(_count(whole) > 0)
+    kept = np.flatnonzero(counts(whole) > 0)
     plain = [name for name in names if percentile(name) is None and name != "unique"]
     found = columns(whole.select(kept), plain, np.tile(grid.seconds(), n)[kept])
     if isinstance(whole, Timers):
@@ -187,10 +162,6 @@ def _block(
     edges = kept.searchsorted(np.arange(n + 1) * grid.windows).tolist()
     ends = np.tile(grid.ends(), n)[kept]
     return [buckets_of(np.arange(edges[k], edges[k + 1]), ends, found) for k in range(n)], total
-
-
-def _count(rows: Section) -> Floats:
-    return rows.moments.count if isinstance(rows, Timers) else rows.count
 
 
 class Swept(NamedTuple):
@@ -259,7 +230,7 @@ class Swept(NamedTuple):
             ]
         )[kept]  # fmt: skip
         exact = self.add((~digest.exact(self.rows.digests)).astype(np.float64))[kept] == 0
-        error = np.minimum(1.0, digest.rank_error(q)[:, None] + 1 / windows.samples[kept])
+        error = np.minimum(1.0, quantiles.rank_error(q)[:, None] + 1 / windows.samples[kept])
         errors = np.where(exact, 0.0, error)
         return {name: Column(values[:, i], exact, errors[i]) for i, name in enumerate(names)}
 

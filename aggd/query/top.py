@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aggd.protocol.times import format_time
 from aggd.query.scope import Window, reach
 from aggd.query.selection import plain
-from aggd.store.frame import Counters, Floats, Frame, Gauges, Ids, Sets, Timers, columns
+from aggd.store.frame import Floats, Frame, Ids, Section, Sets, Timers, columns
 from aggd.store.rollup import History
+from aggd.store.rows import counts
 from aggd.store.series import Kind, Registry
 
 By = Literal["count", "series", "memory"]
@@ -72,9 +72,7 @@ def top(
     heavy.sort(key=lambda of: of[:3])
     return {
         "by": by,
-        "from": format_time(past.start),
-        "to": format_time(past.end),
-        "resolution": past.resolution(False),
+        **past.covers(False),
         "exact": exact,
         "count": plain(float(of_series.samples[known].sum())),
         "names": [
@@ -103,14 +101,7 @@ def _sections(frames: list[Frame]) -> Iterator[Ids]:
     return (ids for ids in every if ids.size)
 
 
-def counts(section: Counters | Gauges | Timers | Sets) -> Floats:
-    """Samples of every row, each weighing 1/rate."""
-    if isinstance(section, Timers):
-        return section.moments.count
-    return section.count
-
-
-def row_nbytes(section: Counters | Gauges | Timers | Sets) -> Floats:
+def row_nbytes(section: Section) -> Floats:
     """Bytes of every row: of the columns of a section, and of its ragged ones."""
     size = section.series.size
     ragged: list[Any] = []

@@ -8,20 +8,20 @@
 A row with up to K distinct samples holds just those, as atoms, and every answer
 from it is exact.  Past K, samples share the bins of `scale`.  Many digests merge
 in one shot, as merging one after the other smears them: 60 merges at K on data
-over 300 decades broke the bound of `rank_error`, one shot never did.
+over 300 decades broke the bound of `quantiles.rank_error`, one shot never did.
 
 Without a size nothing is compressed: the same arrays then hold raw samples.
+What digests say about their samples is read in `quantiles`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from aggd.sketch import cells, ragged, scale
+from aggd.sketch import ragged, scale
 from aggd.sketch.moments import Moments
 from aggd.sketch.ragged import Floats, Index, Rows
 
@@ -156,6 +156,29 @@ def _compressed(points: Digests, size: int | None) -> Digests:
     return Digests(*compress(points.offset, points.mean, points.weight, points.atom, size))
 
 
+def block_edges(points: Floats | Index, limit: int) -> Index:
+    """Cut rows into blocks.
+
+    Parameters
+    ----------
+    points : ndarray of int64 or float64, shape (n,)
+        Points of each row.
+    limit : int
+        Points of a block at most; a larger row stands alone.
+
+    Returns
+    -------
+    ndarray of int64, shape (blocks + 1,)
+        Where each block starts, and the last one ends: from 0 to n.
+    """
+    offset = ragged.offsets(points.astype(np.int64))
+    edges = [0]
+    while edges[-1] < points.size:
+        last = int(offset.searchsorted(offset[edges[-1]] + limit, side="right")) - 1
+        edges.append(max(last, edges[-1] + 1))
+    return np.array(edges, np.int64)
+
+
 def merge(parts: Sequence[Part], rows: int, size: int | None = K) -> Digests:
     """Merge any number of digests by label, in one shot.
 
@@ -187,7 +210,7 @@ def merge(parts: Sequence[Part], rows: int, size: int | None = K) -> Digests:
     ]
     label = np.concatenate([piece.label for piece in whole])
     length = np.concatenate([piece.length for piece in whole])
-    edges = _block_edges(ragged.sums(label, length.astype(np.float64), rows), BLOCK)
+    edges = block_edges(ragged.sums(label, length.astype(np.float64), rows), BLOCK)
     if edges.size == 2:
         return _merge_block(whole, 0, rows, size)
     cuts = [label.searchsorted(edges) for label, _ in parts]
@@ -236,16 +259,6 @@ def _merge_block(pieces: list[_Piece], start: int, rows: int, size: int | None) 
     return _compressed(Digests(*arrange(row, mean, weight, atom, rows)), size)
 
 
-def _block_edges(points: Floats | Index, limit: int) -> Index:
-    """Cut rows into blocks of up to `limit` points, a larger row alone."""
-    offset = ragged.offsets(points.astype(np.int64))
-    edges = [0]
-    while edges[-1] < points.size:
-        last = int(offset.searchsorted(offset[edges[-1]] + limit, side="right")) - 1
-        edges.append(max(last, edges[-1] + 1))
-    return np.array(edges, np.int64)
-
-
 def stack(parts: Sequence[Digests]) -> Digests:
     """Put the digests of each part behind those of the one before.
 
@@ -289,9 +302,9 @@ def slice_rows(digests: Digests, first: int, last: int) -> Digests:
     """
     offset = digests.offset[first : last + 1]
     inside = slice(int(offset[0]), int(offset[-1]))
-    return Digests(
-        offset - offset[0], digests.mean[inside], digests.weight[inside], digests.atom[inside]
-    )
+    offset = offset - offset[0]
+    offset.flags.writeable = digests.offset.flags.writeable  # as of what is only seen
+    return Digests(offset, digests.mean[inside], digests.weight[inside], digests.atom[inside])
 
 
 def select(digests: Digests, rows: NDArray[np.intp]) -> Digests:
@@ -334,179 +347,3 @@ def exact(digests: Digests) -> Bools:
     blurred = ragged.offsets(~digests.atom)
     whole: Bools = blurred[digests.offset[1:]] == blurred[digests.offset[:-1]]
     return whole
-
-
-def rank_error(q: ArrayLike) -> Floats:
-    """Bound the error of a quantile, whatever the samples are.
-
-    Parameters
-    ----------
-    q : array_like of float64, shape (k,)
-        In [0, 1].
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        Share of all samples by which the rank of the answer may be off, but for
-        one sample: 0.0042 at 0.99.  An exact digest has no error at all.
-
-    Notes
-    -----
-    Two bins: the one that holds the rank, and what a centroid of a merged digest
-    may reach into its neighbour.
-    """
-    return 2 * scale.width(_fractions(q))
-
-
-def quantile(digests: Digests, low: Floats, high: Floats, q: ArrayLike) -> Floats:
-    """Estimate quantiles.
-
-    Parameters
-    ----------
-    digests : Digests
-        Of n rows.
-    low, high : ndarray of float64, shape (n,)
-        Smallest and largest sample of each row.
-    q : array_like of float64, shape (k,)
-        In [0, 1], in any order.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, k)
-        In the unit of the samples, never falling as `q` rises; `low` and `high` at 0
-        and 1; NaN for empty rows.
-
-    Raises
-    ------
-    ValueError
-        If a `q` is outside [0, 1].
-
-    Notes
-    -----
-    Interpolates order statistics as `numpy.percentile` does [1]_, and so gives its
-    very bits for an exact digest, whose weights count as repeats.
-
-    References
-    ----------
-    .. [1] R. J. Hyndman, Y. Fan, Sample quantiles in statistical packages, 1996, type 7.
-    """
-    q = _fractions(q)
-    answer = np.full((len(digests), q.size), np.nan)
-    row, full = _cells(digests, low, high)
-    if not row.size or not q.size:
-        return answer
-    last = np.maximum(full.until[full.offset[row + 1] - 1] - 1, 0.0)[:, None]
-    rank = last * q
-    below = np.floor(rank)
-    step = np.minimum(last - below, 1.0)  # shorter only at the end of fractional weights
-    part = np.divide(rank - below, step, out=np.zeros(rank.shape), where=step > 0)
-    rows = np.repeat(row, q.size)
-    pair = np.concatenate([below, below + step]).ravel()
-    left, right = cells.sample(full, np.tile(rows, 2), pair).reshape(2, *rank.shape)
-    rise = right - left
-    value = np.where(part < 0.5, left + rise * part, right - rise * (1 - part))
-    order = np.argsort(q, kind="stable")
-    value[:, order] = np.maximum.accumulate(value[:, order], axis=1)  # rounding may fall by a bit
-    answer[row] = value
-    return answer
-
-
-def cdf(digests: Digests, low: Floats, high: Floats, x: ArrayLike) -> Floats:
-    """Estimate the share of samples at or under a value.
-
-    Parameters
-    ----------
-    digests : Digests
-        Of n rows.
-    low, high : ndarray of float64, shape (n,)
-        Smallest and largest sample of each row.
-    x : array_like of float64, shape (k,)
-        In the unit of the samples.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, k)
-        In [0, 1], right to `rank_error`, and exact for an exact digest; NaN for
-        empty rows.
-    """
-    x = np.asarray(x, np.float64)
-    answer = np.full((len(digests), x.size), np.nan)
-    row, full = _cells(digests, low, high)
-    if row.size and x.size:
-        shares = cells.share(full, np.repeat(row, x.size), np.tile(x, row.size))
-        answer[row] = shares.reshape(row.size, x.size)
-    return answer
-
-
-def sample(digests: Digests, low: Floats, high: Floats, rank: Floats) -> Floats:
-    """Estimate one order statistic of every row.
-
-    Parameters
-    ----------
-    digests : Digests
-        Of n rows.
-    low, high : ndarray of float64, shape (n,)
-        Smallest and largest sample of each row.
-    rank : ndarray of float64, shape (n,)
-        Place among the row's sorted samples, 0 for the smallest; weights count as repeats.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        In the unit of the samples, and the sample itself for an exact digest; NaN for
-        empty rows.
-    """
-    answer = np.full(len(digests), np.nan)
-    row, full = _cells(digests, low, high)
-    answer[row] = cells.sample(full, row, rank[row])
-    return answer
-
-
-def sums(
-    digests: Digests, low: Floats, high: Floats, start: Floats, end: Floats
-) -> tuple[Floats, Floats]:
-    """Estimate the sum of the samples between two ranks of every row, and of their squares.
-
-    Parameters
-    ----------
-    digests : Digests
-        Of n rows.
-    low, high : ndarray of float64, shape (n,)
-        Smallest and largest sample of each row.
-    start, end : ndarray of float64, shape (n,)
-        Ranks, 0 before the smallest sample and the count behind the largest; one that
-        is not whole takes a part of a sample.
-
-    Returns
-    -------
-    tuple of ndarray of float64, shape (n,)
-        Sums and sums of squares, right to rounding for an exact digest; infinite or NaN
-        past 1.8e308, 0 where no sample lies between.
-
-    Notes
-    -----
-    0.2 us a centroid, 30 ns an atom, in blocks of `BLOCK` points.
-    """
-    edges = _block_edges(np.diff(digests.offset), BLOCK).tolist()
-    blocks = [np.zeros((2, 0))]
-    for a, b in pairwise(edges):
-        _, full = _cells(slice_rows(digests, a, b), low[a:b], high[a:b])
-        blocks.append(np.stack(cells.sums(full, start[a:b], end[a:b])))
-    total, squares = np.concatenate(blocks, axis=1)
-    return total, squares
-
-
-def _fractions(q: ArrayLike) -> Floats:
-    fractions = np.asarray(q, np.float64)
-    if not ((fractions >= 0) & (fractions <= 1)).all():
-        raise ValueError(f"q must be in [0, 1], got {fractions}")
-    return fractions
-
-
-def _cells(digests: Digests, low: Floats, high: Floats) -> tuple[NDArray[np.intp], cells.Cells]:
-    """Rows that are not empty, and the cells of all."""
-    until = ragged.running(digests.weight, digests.offset)
-    found = cells.Cells(
-        digests.offset, digests.mean, digests.weight, digests.atom, low, high, until
-    )
-    return np.flatnonzero(np.diff(digests.offset)), found

@@ -24,6 +24,7 @@ from aggd.sketch import distinct, moments
 from aggd.sketch.digest import Digests
 from aggd.sketch.distinct import Members
 from aggd.sketch.moments import Moments
+from aggd.sketch.quantiles import fractions, never_falling
 from aggd.sketch.ragged import Floats, Index, Rows
 
 try:
@@ -183,15 +184,13 @@ def quantiles(
     Notes
     -----
     Where all centroids are atoms these are `numpy.percentile` of the samples.  Else
-    `digest.rank_error` bounds them: reading a value, each digest is off by the bin
+    `quantiles.rank_error` bounds them: reading a value, each digest is off by the bin
     that holds it, so the window by ``sum(n_i w(q_i)) / n``, and as `scale.width` is
     concave that is at most ``w(q)`` (Jensen), however unlike the slots are.
 
     One sort of all centroids, then some 15 ns a centroid and 300 ns a window and quantile.
     """
-    fractions = np.asarray(q, np.float64)
-    if not ((fractions >= 0) & (fractions <= 1)).all():
-        raise ValueError(f"q must be in [0, 1], got {fractions}")
+    q = fractions(q)
     order = kernel.order(digests.mean)
     weight, scale = units(digests.weight)
     answers = kernel.quantiles(
@@ -205,11 +204,9 @@ def quantiles(
         *extremes,
         width,
         stride,
-        fractions,
+        q,
     )
-    ascending = np.argsort(fractions, kind="stable")
-    # Rounding may fall by a bit.
-    answers[:, ascending] = np.maximum.accumulate(answers[:, ascending], axis=1)
+    never_falling(answers, q)
     return answers
 
 

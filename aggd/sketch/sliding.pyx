@@ -209,7 +209,7 @@ def quantiles(
 
 
 cdef double quantile(const Tree* tree, const Points* points, double q) noexcept nogil:
-    """`digest.quantile` of the points in the tree."""
+    """`quantiles.quantile` of the points in the tree."""
     cdef double last = max(tree.total / points.scale - 1, 0.0)
     cdef double rank = last * q, below = floor(rank), left, right, part, step
     step = min(last - below, 1.0)

@@ -79,7 +79,7 @@ def quantiles(
 
     Notes
     -----
-    As in `digest.quantile`, order statistics stand in the middle of the rank they
+    As in `quantiles.quantile`, order statistics stand in the middle of the rank they
     take up and are flat over atoms.  Inside any other centroid they rise linearly
     between the middles to its neighbours in the window.
     """

@@ -75,9 +75,7 @@ def merge(
     )
 
 
-def gather(
-    frames: Iterable[tuple[Frame, int]], kind: Kind, ids: Ids, labels: Ids, *, keep: bool = True
-) -> Section:
+def gather(frames: Iterable[tuple[Frame, int]], kind: Kind, ids: Ids, labels: Ids) -> Section:
     """Merge some series of many frames by label: the group-by of every answer.
 
     Parameters
@@ -90,20 +88,19 @@ def gather(
         Series asked for.
     labels : ndarray of int32, shape (n,)
         Group of each series, ascending.
-    keep : bool
-        Keep the samples where they are known.
 
     Returns
     -------
     Counters, Gauges, Timers or Sets
-        Whose `series` are the labels, ascending; labels without data are left out.
+        Whose `series` are the labels, ascending, without samples beside the digests;
+        labels without data are left out.
     """
     if kind is Kind.COUNTER:
         return merge_counters(collect(frames, Counters, ids, labels))
     if kind is Kind.GAUGE:
         return merge_gauges(collect(frames, Gauges, ids, labels))
     if kind is Kind.TIMER:
-        return merge_timers(collect(frames, Timers, ids, labels, keep=keep), digest.K, keep)
+        return merge_timers(collect(frames, Timers, ids, labels), digest.K, keep=False)
     return merge_sets(collect(frames, Sets, ids, labels))
 
 

@@ -9,7 +9,7 @@ numpy for every column of every frame takes 30.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -29,14 +29,9 @@ FEW = 8  # series that are read row by row; from 12 on, columns of a frame are t
 
 
 def collect(
-    frames: Iterable[tuple[Frame, int]],
-    section: type[S],
-    ids: Ids,
-    labels: Ids,
-    *,
-    keep: bool = False,
+    frames: Iterable[tuple[Frame, int]], section: type[S], ids: Ids, labels: Ids
 ) -> list[Part[S]]:
-    """Take the rows of some series out of many frames.
+    """Take the rows of some series out of many frames, without the samples beside digests.
 
     Parameters
     ----------
@@ -48,8 +43,6 @@ def collect(
         Series asked for.
     labels : ndarray of int32, shape (n,)
         Label of each series, ascending.
-    keep : bool
-        Keep the samples where they are known.
 
     Returns
     -------
@@ -61,7 +54,7 @@ def collect(
     for frame, offset in frames:
         sections.append(getattr(frame, name))
         offsets.append(offset)
-    if keep or ids.size > FEW:
+    if ids.size > FEW:
         return [_pick(of, ids, labels, k) for of, k in zip(sections, offsets, strict=True)]
     label, places = _find(sections, offsets, ids, labels)
     return [_ascending(label, _read(section, label, places))] if label.size else []
@@ -92,6 +85,8 @@ def _pick(section: S, ids: Ids, labels: Ids, offset: int) -> Part[S]:
         return series, section
     at = series.searchsorted(ids)
     hit = series.take(at, mode="clip") == ids
+    if isinstance(section, Timers) and section.points is not None:
+        section = replace(section, points=None)
     if hit.all():
         return labels + np.int32(offset), section.select(at)
     return labels[hit] + np.int32(offset), section.select(at[hit])

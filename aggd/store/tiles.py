@@ -44,7 +44,8 @@ def cover(levels: Sequence[Level], tier: int, start: int, end: int) -> list[Span
         return _below(levels, tier, start, end)
     gone = min(end, horizon + -horizon % levels[tier + 1].width)
     older = cover(levels, tier + 1, start, gone)
-    return older + (_below(levels, tier, gone, end) if gone < end else [])
+    reached = max(span.end for span in older)  # a coarse slot may end after what is gone
+    return older + (_below(levels, tier, reached, end) if reached < end else [])
 
 
 def _below(levels: Sequence[Level], tier: int, start: int, end: int) -> list[Span]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aggd.query import answer as answers
 from aggd.store.series import Kind
 from tests.http.server import NOW, Past, serving
 
@@ -255,7 +256,20 @@ async def test_too_many_filled_buckets_are_refused(client):
     asked = {"metric_name": "t", "interval": "10s", "aggregation": "mean", "fill": "zero",
              "from": 0}  # fmt: skip
     status, error = await client.error("POST", "/api/v1/aggregate", asked)
-    assert (status, error["code"]) == (400, "too_many_buckets")
+    assert (status, error["code"]) == (422, "too_many_buckets")
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_LOOKED", 5), ("MAX_BUCKETS", 3)])
+async def test_too_many_buckets_of_all_groups_are_refused(client, monkeypatch, limit, most):
+    for age in (0, 60):
+        client.past.send(*(f"t:1|ms|#h:{'abc'[i]}" for i in range(3 if age else 1)), age=age)
+    asked = {"metric_name": "t", "interval": "1m", "aggregation": "mean", "by": "h"}
+    monkeypatch.setattr(answers, limit, most + 1)
+    assert (await client.post("/api/v1/aggregate", asked))["count"] == 4
+    monkeypatch.setattr(answers, limit, most)
+    status, error = await client.error("POST", "/api/v1/aggregate", asked)
+    assert (status, error["code"], error["field"]) == (422, "too_many_buckets", "interval")
+    assert f"up to {most} are answered" in error["message"]
 
 
 async def test_series_are_listed_page_by_page(client):

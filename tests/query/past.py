@@ -13,6 +13,8 @@ from aggd.store.series import Kind, Limits, Registry
 START = 1_699_999_200  # a whole hour
 TIERS = (Tier("interval", 10, 3600), Tier("minute", 60, 86400), Tier("hour", 3600, 86400 * 30))
 
+SHORT = (Tier("interval", 10, 60), Tier("minute", 60, 600), Tier("hour", 3600, 86400))
+
 
 class Sample(NamedTuple):
     series: int
@@ -24,9 +26,11 @@ class Sample(NamedTuple):
 class Past:
     """A history, and what was recorded in it."""
 
-    def __init__(self, kind: Kind = Kind.TIMER, series: int = 4) -> None:
+    def __init__(
+        self, kind: Kind = Kind.TIMER, series: int = 4, tiers: tuple[Tier, ...] = TIERS
+    ) -> None:
         self.registry = Registry(Limits())
-        self.history = History(TIERS, 1 << 30, 1 << 28, START)
+        self.history = History(tiers, 1 << 30, 1 << 28, START)
         self.kind = kind
         self.ids = [
             self.registry.resolve(kind, "t", (f"env:{i % 2}", f"host:{i}"), START)
@@ -58,6 +62,8 @@ class Past:
         folded = fold(columns, registry.kinds, registry.levels, start, 10)
         assert not folded.overflow
         assert self.history.add(folded.frame)
+        gauges = folded.frame.gauges
+        registry.set_levels(gauges.series, gauges.last, gauges.last_time)
 
     def raw(self, start: int = 0, end: int = 1 << 40, series=None) -> np.ndarray:
         """Values in ``[start, end)`` seconds after START, repeated by their weight."""

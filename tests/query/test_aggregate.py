@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggd.query.aggregate import Buckets, Span, aggregate, filled
-from aggd.query.scope import Window, reach
+from aggd.query import answer
+from aggd.query.aggregate import Buckets, Span, aggregate, filled, worst
+from aggd.query.scope import Scope, Window, reach
 from aggd.query.selection import merged, select, split
 from tests.query.past import START, Past, Sample
 
@@ -94,3 +95,21 @@ def test_empty_buckets_are_filled_and_the_others_stay():
         assert got.start.tolist() == [0, 10, 20, 30, 40, 50, 60]
         assert got.columns["count"].tolist() == [0, 0, 1, 0, 0, 2, 0]
         assert got.columns["mean"] == pytest.approx(mean, nan_ok=True)
+
+
+def test_buckets_say_how_fine_the_frames_were_that_answered():
+    rng = np.random.default_rng(3)
+    past = Past().record(Sample(0, v, 1.0, i // 10) for i, v in enumerate(rng.random(6000)))
+    about = Scope(Window(START, START + 600), START + 600)
+    for name, resolution in (("mean", "1m"), ("p99", "10s"), ("upper_90", "10s")):
+        found = answer.aggregate(past.registry, past.history, "t", [name], 300, None, about)
+        said = found.covers()
+        assert (said["resolution"], said["exact"], said["count"]) == (resolution, True, 6000), name
+
+
+def test_the_worst_error_of_all_groups_is_told():
+    none = np.empty(0)
+    errors = ({"p50": 0.1}, {"p50": 0.05, "p99": 0.2}, {})
+    every = [Buckets(none.astype(np.int64), {}, False, of) for of in errors]
+    assert worst(every) == {"p50": 0.1, "p99": 0.2}
+    assert worst(every[::-1]) == {"p50": 0.1, "p99": 0.2}

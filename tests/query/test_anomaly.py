@@ -111,6 +111,16 @@ def test_too_many_comparisons_are_refused(monkeypatch):
     assert (refused.value.code, refused.value.status) == ("bad_anomaly_window", 422)
 
 
+def test_a_window_longer_than_all_there_is_costs_no_more():
+    of = buckets(range(0, 100, 10), [1] * 10, [*range(9), 90])
+    of_all, of_ages = (
+        scored([of], "mean", Trail(10, window), zeros=False)[0].columns["anomaly"]
+        for window in (100, 10**13)
+    )
+    assert np.array_equal(of_all, of_ages, equal_nan=True)
+    assert of_ages[-1] > 10
+
+
 def test_no_bucket_has_no_score():
     (none,) = scored([buckets([], [], [])], "mean", Trail(10, 600), zeros=False)
     assert none.columns["anomaly"].size == 0

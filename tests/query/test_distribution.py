@@ -18,7 +18,7 @@ from aggd.query.distribution import (
 )
 from aggd.query.scope import Scope, Window
 from aggd.query.search import Run
-from aggd.sketch import digest
+from aggd.sketch import digest, quantiles
 from aggd.store.frame import Timers
 from aggd.store.series import Kind
 from tests.query.past import START, Past, Sample
@@ -126,7 +126,7 @@ def test_without_the_samples_all_is_within_the_error_that_is_stated(drawn):
     assert all(c >= 0 and c == int(c) for c in count)
     for pair in found["cdf"]:
         right = raw.searchsorted(pair["value"], "right") / raw.size
-        error = digest.rank_error([pair["fraction"]])[0] + 1 / n
+        error = quantiles.rank_error([pair["fraction"]])[0] + 1 / n
         assert abs(pair["fraction"] - right) <= error
         assert error <= found["rank_error"] + 1e-12
     normal = next(one for one in found["fits"] if one["family"] == "normal")

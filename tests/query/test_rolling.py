@@ -11,7 +11,7 @@ from aggd.query import sweep
 from aggd.query.rolling import rolling
 from aggd.query.scope import Scope, Window
 from aggd.query.selection import merged, select
-from aggd.sketch import digest
+from aggd.sketch import quantiles
 from aggd.store.series import Kind
 from tests import reference
 from tests.query.past import START, Past, Sample
@@ -169,10 +169,10 @@ def test_estimates_say_how_far_they_may_be_off(name):
         x = np.sort(past.raw(end - 300, end))
         lines = ((time >= end - 300) & (time < end)).sum()
         errors = reference.rank_errors(x, None, got[i], q)
-        assert (errors <= digest.rank_error(q) + 1 / lines + weight.max() / x.size).all()
+        assert (errors <= quantiles.rank_error(q) + 1 / lines + weight.max() / x.size).all()
     first = ((time >= -240) & (time < 60)).sum()
     for word, fraction in zip(names, q, strict=True):
-        assert of.rank_error[word] == pytest.approx(digest.rank_error([fraction])[0] + 1 / first)
+        assert of.rank_error[word] == pytest.approx(quantiles.rank_error([fraction])[0] + 1 / first)
 
 
 def test_blocks_of_windows_and_groups_fit_together(monkeypatch):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from aggd.errors import RequestError
+from aggd.protocol.times import LATEST
 from aggd.query.scope import Window, nearest, pick, reach
 from aggd.query.selection import select, single
 from aggd.query.stats import summarise
 from aggd.store.series import Kind
-from tests.query.past import START, Past, Sample
+from tests.query.past import SHORT, START, Past, Sample
 
 
 def test_a_window_is_widened_to_the_finest_slots_and_says_so():
@@ -18,7 +19,7 @@ def test_a_window_is_widened_to_the_finest_slots_and_says_so():
     found = reach(past.history, Window(START + 41.5, START + 58.2), START + 100)
     assert (found.start, found.end, found.seconds) == (START + 40, START + 60, 20)
     assert [frame.start - START for frame in found.frames] == [40]
-    assert found.resolution(False) == "10s"
+    assert found.covers(False)["resolution"] == "10s"
 
 
 def test_without_edges_a_window_is_all_there_is():
@@ -29,6 +30,23 @@ def test_without_edges_a_window_is_all_there_is():
     found = reach(past.history, Window(), START + 100.5)  # the sender is ahead of us
     assert (found.start, found.end) == (START, START + 200)
     assert sum(frame.timers.samples.sum() for frame in found.frames) == 3
+
+
+def test_a_window_that_the_finest_frames_have_is_not_widened():
+    past = Past(tiers=SHORT).record([Sample(0, float(at), 1.0, at) for at in range(0, 900, 10)])
+    assert past.history.rings[2].starts(START, START + 900)  # moved there before its time
+    found = reach(past.history, Window(START + 880, START + 900), START + 900)
+    assert (found.start, found.end) == (START + 880, START + 900)
+    assert found.frames == found.fine
+    assert [frame.timers.moments.low[0] for frame in found.frames] == [880, 890]
+
+
+def test_no_window_reaches_what_no_time_can_be_written_for():
+    past = Past().record([Sample(0, 1.0, 1.0, 0)])
+    for start in (START, LATEST - 1):
+        found = reach(past.history, Window(start, LATEST - 0.1), START + 10)
+        assert found.start <= found.end
+        assert found.covers(False)["to"] == "9999-12-31T00:00:00Z"
 
 
 def test_a_window_before_everything_is_empty():
@@ -80,7 +98,6 @@ def test_answers_stay_exact_and_end_while_another_thread_records():
         summary = summarise(found.frames, found.fine, group, ["count", "p99", "p100"], 10)
         if summary.labels.size:
             counts.append(summary.columns["count"].values[0])
-            if found.fine is not None:
-                assert summary.columns["p99"].exact[0]
+            assert summary.columns["p99"].exact[0]
     writer.join()
     assert counts == sorted(counts)

@@ -22,7 +22,7 @@ def asked(past: Past, objective=0.99, threshold=300.0, end=None, start=None, now
     return assess(past.registry, past.history, "t", Objective(threshold, objective), scope)
 
 
-def burning(past: Past, until: int, bad, every: int = 30) -> Past:
+def burning(past: Past, until: int, bad, every: int = 60) -> Past:
     """A sample now and then, bad where `bad` says so."""
     times = range(0, until, every)
     return past.record([Sample(0, BAD if bad(t) else GOOD, 1.0, t) for t in times])
@@ -118,7 +118,7 @@ def test_a_slow_burn_is_a_ticket_only():
 
 
 def test_a_burn_within_the_budget_alerts_nobody():
-    past = burning(Past(), 8 * HOUR, lambda t: t % 6000 == 0)
+    past = burning(Past(), 8 * HOUR, lambda t: t % 12_000 == 0)
     found = asked(past, end=8 * HOUR)
     assert 0 < found["burn_rate"]["6h"] < 1
     assert found["alerting"] is False
@@ -132,6 +132,14 @@ def test_burn_rates_end_where_the_question_does():
     assert then["alerting"]
     assert asked(past, now=3 * HOUR)["burn_rate"]["1h"] == 0
     assert asked(past, start=HOUR, end=2 * HOUR, now=3 * HOUR)["budget_remaining"] == 1
+
+
+def test_burn_rates_of_a_question_that_reaches_into_the_future_end_now():
+    past = burning(Past(), 2 * HOUR, lambda t: t >= HOUR)
+    now, later = (asked(past, start=0, end=end, now=2 * HOUR) for end in (2 * HOUR, 9 * DAY))
+    assert later["burn_rate"] == now["burn_rate"]
+    assert later["burn_rate"]["5m"] == pytest.approx(100)
+    assert later["alerting"]
 
 
 def test_what_is_only_kept_by_the_hour_says_nothing_about_minutes():

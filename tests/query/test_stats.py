@@ -9,9 +9,9 @@ from aggd.errors import RequestError
 from aggd.query.scope import Window, reach
 from aggd.query.selection import merged, select, single, split
 from aggd.query.stats import STATISTICS, check, percentile, summarise
-from aggd.sketch import digest
+from aggd.sketch import quantiles
 from aggd.store.series import Kind
-from tests.query.past import START, Past, Sample
+from tests.query.past import SHORT, START, Past, Sample
 
 values = st.floats(-1e6, 1e6).map(lambda v: round(v, 3))
 samples = st.builds(
@@ -120,7 +120,7 @@ def test_a_frame_that_let_its_samples_go_makes_only_its_groups_estimates():
     groups = [single(past.registry[i]) for i in (0, 1)]
     _, summary = answer(past, groups, ["p99"])
     assert summary.columns["p99"].exact.tolist() == [False, True]
-    assert summary.searched
+    assert summary.searched.tolist() == [False, True]
 
 
 def test_counters_gauges_and_sets_have_what_their_kind_has():
@@ -179,6 +179,16 @@ def test_a_statistic_that_a_kind_lacks_is_422_and_one_that_nobody_has_400():
         assert repr(name) in caught.value.message
 
 
+def test_few_samples_a_minute_stay_exact_when_their_finest_frames_have_gone():
+    past = Past(tiers=SHORT)
+    x = np.random.default_rng(3).normal(0, 1, 600)
+    past.record(Sample(0, v, 1.0, i) for i, v in enumerate(x.tolist()))
+    found, summary = answer(past, [single(past.registry[0])], ["p50", "p99"], 60, 300)
+    assert summary.columns["p99"].exact[0]
+    assert found.covers(bool(summary.searched[0]))["resolution"] == "1m"
+    assert summary.columns["p99"].values[0] == np.percentile(x[60:300], 99)
+
+
 def test_digests_of_the_whole_window_agree_with_those_of_its_parts():
     past = Past()
     rng = np.random.default_rng(4)
@@ -187,7 +197,27 @@ def test_digests_of_the_whole_window_agree_with_those_of_its_parts():
     )
     whole = reach(past.history, Window(START, START + 3000), START + 3000)
     assert min(frame.width for frame in whole.frames) >= 60
-    got = summarise(whole.frames, None, select(past.kind, [single(past.registry[0])]), ["p99"], 1)
+    group = select(past.kind, [single(past.registry[0])])
+    got = summarise(whole.frames, whole.frames, group, ["p99"], 1)
+    assert not got.columns["p99"].exact[0]
+    assert not got.searched[0]
     x = np.sort(past.raw())
     rank = x.searchsorted(got.columns["p99"].values[0]) / x.size
-    assert abs(rank - 0.99) <= digest.rank_error([0.99])[0] + 1 / x.size
+    assert abs(rank - 0.99) <= quantiles.rank_error([0.99])[0] + 1 / x.size
+
+
+@pytest.mark.parametrize("names", [["p99"], ["mean_90"], ["p99", "mean_90"], ["mean", "std"]])
+def test_an_answer_says_of_which_groups_it_looked_for_the_samples(names):
+    past = Past(series=3)
+    rng = np.random.default_rng(7)
+    for at, n in ((0, 3000), (10, 3000), (20, 50)):
+        past.add([Sample(at // 10, v, 1.0, at) for v in rng.normal(0, 1, n)], START + at)
+    past.history.close(START + 30)
+    past.history.samples_memory = past.history.points_nbytes() - 1
+    past.history.close(START + 60)
+    groups = [single(past.registry[i]) for i in past.ids]
+    _, summary = answer(past, groups, names)
+    looked = names != ["mean", "std"]
+    assert summary.searched.tolist() == [False, looked, False]  # gone, kept, few enough
+    exact = [all(column.exact[i] for column in summary.columns.values()) for i in range(3)]
+    assert exact == [not looked, True, True]

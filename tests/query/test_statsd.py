@@ -10,8 +10,9 @@ from scipy.stats import trim_mean
 
 from aggd.query import statsd
 from aggd.query.scope import Window, reach
+from aggd.query.search import EXACT_LOOKUPS
 from aggd.query.selection import merged, select
-from aggd.query.stats import EXACT_LOOKUPS, check, summarise
+from aggd.query.stats import check, summarise
 from aggd.sketch import digest, moments
 from aggd.store.series import Kind
 from tests import reference

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from aggd.sketch import digest
+from aggd.sketch import digest, quantiles
 from tests import reference
 from tests.sketch.kernels import each_kernel, use
 
@@ -52,7 +52,7 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def answers(digests, value, q):
     digests._check()
     assert digests.mean.size <= digest.K
-    return digest.quantile(digests, value.min()[None], value.max()[None], q)[0]
+    return quantiles.quantile(digests, value.min()[None], value.max()[None], q)[0]
 
 
 def errors(name, n, way, q):
@@ -82,7 +82,7 @@ def test_a_million_samples_stay_within_the_table(name, way):
 @pytest.mark.parametrize("name", reference.HARD)
 def test_on_any_data_at_all_the_stated_bound_holds(name, n, way):
     q = np.sort(np.concatenate([Q, 1 - Q, np.linspace(0, 1, 21)]))
-    assert (errors(name, n, way, q) <= digest.rank_error(q) + 1 / n).all()
+    assert (errors(name, n, way, q) <= quantiles.rank_error(q) + 1 / n).all()
 
 
 @each_kernel
@@ -123,7 +123,7 @@ def test_an_open_rollup_at_twice_the_size_ends_as_well(name):
     weighed = None if weight is None else weight[order]
     got = answers(closed, value, Q)
     wrong = reference.rank_errors(value[order], weighed, got, Q)
-    assert (wrong <= digest.rank_error(Q) + 1 / value.size).all()
+    assert (wrong <= quantiles.rank_error(Q) + 1 / value.size).all()
 
 
 def test_tdigest_from_the_package_index_agrees_within_both_errors():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggd.sketch import digest, distinct, moments, moving, spans
+from aggd.sketch import digest, distinct, moments, moving, quantiles, spans
 from aggd.sketch.digest import Digests
 from aggd.sketch.moments import Moments
 from tests import reference
@@ -48,7 +48,7 @@ def extremes(slots, width, stride):
     return found.low[0], found.high[0]
 
 
-def quantiles(rows, width, stride, q=Q):
+def moved_quantiles(rows, width, stride, q=Q):
     found, digests = per_slot(rows)
     slot = np.arange(SLOTS, dtype=np.int32)
     return moving.quantiles(digests, slot, SLOTS, extremes(found, width, stride), width, stride, q)
@@ -59,7 +59,7 @@ def quantiles(rows, width, stride, q=Q):
 def test_windows_of_atoms_give_numpys_percentiles(kernel, rows, shape):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(moving, "kernel", kernel)
-        got = quantiles(rows, *shape)
+        got = moved_quantiles(rows, *shape)
     assert len(got) == moving.windows(SLOTS, *shape) == len(starts(*shape))
     for start, row in zip(starts(*shape), got, strict=True):
         inside = [r for r in rows if start <= r[0] < start + shape[0]]
@@ -134,7 +134,7 @@ def test_estimates_keep_the_promised_rank_error(name, shape):
         order = np.argsort(value[own], kind="stable")
         x, w = value[own][order], weight[own][order]
         errors = reference.rank_errors(x, w, row, q)
-        assert (errors <= digest.rank_error(q) + w.max() / w.sum()).all(), (i, errors)
+        assert (errors <= quantiles.rank_error(q) + w.max() / w.sum()).all(), (i, errors)
         assert (row[0], row[-1]) == (x[0], x[-1])
 
 
@@ -174,7 +174,7 @@ def test_nothing_drifts_over_many_windows_of_fractional_weights():
     got = moving.quantiles(digests, slot, slots, extremes_of(found, 5, 1), 5, 1, Q)
     last = digest.merge([(np.zeros(5, np.int32), digest.select(digests, slot[-5:]))], 1)
     low, high = value[-5:].min(keepdims=True), value[-5:].max(keepdims=True)
-    assert got[-1] == pytest.approx(digest.quantile(last, low, high, Q)[0], rel=1e-9)
+    assert got[-1] == pytest.approx(quantiles.quantile(last, low, high, Q)[0], rel=1e-9)
 
 
 @given(st.lists(st.floats(1e-6, 1e12), min_size=1, max_size=50))
@@ -231,7 +231,7 @@ def test_different_members_are_those_of_the_union(kernel, rows, shape, k):
 @pytest.mark.parametrize("q", [-0.1, 1.1, float("nan")])
 def test_a_fraction_out_of_range_is_refused(q):
     with pytest.raises(ValueError, match="q must be in"):
-        quantiles([(0, 1.0, 1)], 1, 1, [q])
+        moved_quantiles([(0, 1.0, 1)], 1, 1, [q])
 
 
 def test_without_a_compiler_the_readable_twin_runs(monkeypatch):

@@ -68,7 +68,7 @@ def test_both_ways_gather_the_same(some, chosen, kind, spread):
     ids = np.array(sorted(chosen), np.int32)
     labels = np.arange(ids.size, dtype=np.int32) // 2
     parts = [(of, k * spread * 20) for k, of in enumerate(some)]
-    first, second = both_ways(lambda: gather(parts, kind, ids, labels, keep=False))
+    first, second = both_ways(lambda: gather(parts, kind, ids, labels))
     assert first.series.tolist() == second.series.tolist()
     for mine, other in zip(columns(first), columns(second), strict=True):
         if mine.dtype.kind == "f":
@@ -94,22 +94,21 @@ def test_rows_are_found_where_they_moved_and_missed_where_they_are_gone():
     assert collect(parts[2:3], Counters, ids, np.array([0, 1], np.int32)) == []
 
 
-def test_samples_are_kept_where_asked_for():
+@pytest.mark.parametrize("few", [0, 8])
+def test_samples_beside_digests_stay_where_they_are(monkeypatch, few):
     of = frame([(2, float(v), 1.0) for v in range(400)])
+    assert of.timers.points is not None
+    monkeypatch.setattr(module, "FEW", few)
     ids, labels = np.array([2], np.int32), np.zeros(1, np.int32)
-    for keep, kept in ((True, 400), (False, 0)):
-        ((_, found),) = collect([(of, 0)], Timers, ids, labels, keep=keep)
-        assert (0 if found.points is None else found.points.mean.size) == kept
-        merged = gather([(of, 0)], Kind.TIMER, ids, labels, keep=keep)
-        assert (0 if merged.points is None else merged.points.mean.size) == kept
+    ((_, found),) = collect([(of, 0)], Timers, ids, labels)
+    assert found.points is None
+    assert gather([(of, 0)], Kind.TIMER, ids, labels).points is None
 
 
 def test_an_open_digest_that_is_alone_is_compressed_all_the_same():
     of = frame([(2, float(v), 1.0) for v in range(4000)])
     assert of.timers.digests.mean.size > digest.K
-    found = gather(
-        [(of, 5)], Kind.TIMER, np.array([2], np.int32), np.zeros(1, np.int32), keep=False
-    )
+    found = gather([(of, 5)], Kind.TIMER, np.array([2], np.int32), np.zeros(1, np.int32))
     assert found.series.tolist() == [5]
     assert found.digests.mean.size <= digest.K
 
