@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggd.sketch import quantiles
+from aggd.sketch.digest import Digests
+from aggd.sketch.moments import Moments
 from aggd.store.frame import Floats, Frame, Ids, Timers
 
 EXACT_LOOKUPS = 4096  # rows of frames that samples are looked for in: some 10 ms
@@ -91,8 +93,7 @@ def search(runs: Sequence[Run], row: Timers, q: Floats) -> Floats:
     if abs(sum(run.total for run in runs) - count) > ROUNDING * count:
         return np.full(q.size, np.nan)
     if sum(run.value.size for run in runs) <= FEW:
-        anywhere = np.full(q.size, np.inf)
-        return _between(runs, count, -anywhere, anywhere, q)
+        return _among_few(runs, m, q)
     out = np.full(q.size, np.nan)
     missing = np.arange(q.size)
     for width in BRACKETS:
@@ -103,6 +104,16 @@ def search(runs: Sequence[Run], row: Timers, q: Floats) -> Floats:
         if not missing.size:
             break
     return out
+
+
+def _among_few(runs: Sequence[Run], m: Moments, q: Floats) -> Floats:
+    """Quantiles of runs that are put in order: a digest of atoms alone has them exactly."""
+    value = np.concatenate([run.value for run in runs])
+    order = np.argsort(value)
+    offset, atom = np.array([0, value.size]), np.ones(value.size, np.bool_)
+    every = Digests(offset, value[order], _weights(runs)[order], atom)
+    found: Floats = quantiles.quantile(every, m.low, m.high, q)[0]
+    return found
 
 
 def _between(runs: Sequence[Run], count: float, low: Floats, high: Floats, q: Floats) -> Floats:
