@@ -27,7 +27,6 @@ import uvloop
 
 from aggd.config import Address, Config, Http, Limits, Listen
 from aggd.daemon import Daemon
-from aggd.reception import workers_of
 from aggd.sockets import open_sockets
 from aggd.store.fold import Samples, fold
 from aggd.store.frame import Frame, frozen, packed
@@ -57,7 +56,7 @@ async def _serve() -> None:
         http=Http(listen=ANY),
         limits=Limits(frames_memory=1 << 50),  # shared columns count once for every frame
     )
-    sockets = open_sockets(config, workers_of(config))
+    sockets = open_sockets(config)
     daemon = Daemon(config, sockets, lambda: config)
     fill(daemon.registry, daemon.history)
     await daemon.run()
