@@ -62,8 +62,7 @@ class Listen(Section, frozen=True, kw_only=True):
 class Http(Section, frozen=True, kw_only=True):
     """Where questions are answered.
 
-    listen: Address of queries, writing over HTTP, /metrics and the dashboard; port 0 takes any
-        free port.
+    listen: Address of queries, writing over HTTP and /metrics; port 0 takes any free port.
     max_body: Bytes of one request's body past which it is refused with 413.
     """
 

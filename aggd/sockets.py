@@ -8,6 +8,7 @@ They are bound first of all, before anything large is imported or read: what is 
 then on waits in the kernel.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -104,11 +105,18 @@ def open_stream(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ConfigError(
-            f"http.listen: can't listen on {host}:{port}: {why}; "
-            "choose another address, or stop the program that holds it"
+            f"http.listen: can't listen on {host}:{port}: {why}; {_remedy(error)}"
         ) from error
     sock.setblocking(False)
     return sock
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EACCES:
+        return "choose a port over 1023, or let systemd hold the socket"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "choose an address of this machine, or 0.0.0.0 for all of them"
+    return "choose another address, or stop the program that holds it"
 
 
 def open_socket(host: str, port: int, buffer_bytes: int, share: bool) -> socket.socket:
@@ -123,8 +131,7 @@ def open_socket(host: str, port: int, buffer_bytes: int, share: bool) -> socket.
         sock = _bound(host, port, share)
     except OSError as error:
         raise ConfigError(
-            f"listen.udp: can't receive on {host}:{port}: {error.strerror}; "
-            "choose another address, or stop the program that holds it"
+            f"listen.udp: can't receive on {host}:{port}: {error.strerror}; {_remedy(error)}"
         ) from error
     sock.setblocking(False)
     try:

@@ -12,8 +12,9 @@ from aggd.protocol.times import LATEST, format_time
 from aggd.query.selection import Group, merged, plain, select, split, tag_map
 from aggd.sketch import digest
 from aggd.store.frame import Frame, Ids, Timers
-from aggd.store.merge import gather
+from aggd.store.merge import EMPTY, gather
 from aggd.store.rollup import FOREVER, History, Tiling
+from aggd.store.rows import holding
 from aggd.store.series import Kind, Registry, Series
 from aggd.store.shelf import Wanted
 from aggd.units import DAY, format_duration
@@ -98,8 +99,17 @@ def reach(
         start = min(end, now if oldest is None else oldest)
     last = min(-int(-end // 1), LAST)
     tiling, fine = _both(history, min(int(start), last), last, widest, wanted)
-    until = now if tiling.start < now < tiling.end else float(tiling.end)
-    return Past(tiling.frames, fine, tiling.start, tiling.end, history.width, until)
+    start = tiling.start if window.start is not None else _begun(tiling, wanted)
+    until = now if start < now < tiling.end else float(tiling.end)
+    return Past(tiling.frames, fine, start, tiling.end, history.width, until)
+
+
+def _begun(tiling: Tiling, wanted: Wanted | None) -> int:
+    """Where the data of what is wanted begin; others may be far older."""
+    if wanted is None or not wanted.ids.size:
+        return tiling.start
+    held = holding(tiling.frames, type(EMPTY[wanted.kind]), wanted.ids)
+    return min((frame.start for frame in held), default=tiling.start)
 
 
 def _both(

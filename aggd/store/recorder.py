@@ -288,7 +288,9 @@ class Recorder:
             figures.bad_lines.append(BadLine(now, sender_text(sender), reason, line))
         for record in parsed.records:
             if isinstance(record, Sample):
-                self._sample(record, at, now, rows, late)
+                if why := self._sample(record, at, now, rows, late):
+                    name = record.name.encode()  # all that is left of the line
+                    figures.bad_lines.append(BadLine(now, sender_text(sender), why, name))
             elif isinstance(record, Event):
                 figures.events += 1
             elif isinstance(record, Check):
