@@ -16,17 +16,17 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from aggd.config import Config
-from aggd.daemon import limits, tiers
 from aggd.errors import StorageError
+from aggd.retention import limits, tiers
 from aggd.store.archive import joined
 from aggd.store.cache import Cache
 from aggd.store.catalogue import Catalogue
-from aggd.store.disk import folder
+from aggd.store.disk import INTERVAL, folder, interval_in
 from aggd.store.frame import Ids, Section
 from aggd.store.rollup import FOREVER, Tier
 from aggd.store.series import Kind, Registry, Series
 from aggd.store.shelf import Shelf, Wanted
-from aggd.units import MIB, parse_duration
+from aggd.units import MIB
 
 # Of 60 slots with 128 centroids, or 2048 members, in each: 100 MB.
 GROUP = {Kind.COUNTER: 4096, Kind.GAUGE: 4096, Kind.TIMER: 512, Kind.SET: 128}
@@ -34,7 +34,6 @@ SLOTS = 60
 CACHE = 64 * MIB
 LOOKS = 20  # at slots that a daemon rewrites meanwhile; it does so once in a checkpoint
 CATALOGUE = "catalogue.db"
-INTERVAL = "interval-"  # and the length: the folder of a finest tier
 
 
 class Asked(NamedTuple):
@@ -76,17 +75,9 @@ def tiers_in(directory: Path, config: Config) -> list[Tier]:
     others = [
         Tier("interval", width, kept)
         for path in directory.glob(f"{INTERVAL}*")
-        if path.name not in names and (width := _width(path.name))
+        if path.name not in names and (width := interval_in(path))
     ]
     return sorted([*others, *known], key=lambda tier: tier.width)
-
-
-def _width(name: str) -> int:
-    """Seconds of a slot in the folder of a finest tier; 0 where it is none."""
-    try:
-        return int(parse_duration(name.removeprefix(INTERVAL)))
-    except ValueError:
-        return 0
 
 
 class Source:

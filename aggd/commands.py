@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
+
+from aggd.exits import WRONG, Failure, Unusable
 
 if TYPE_CHECKING:
     from aggd.config import Config
@@ -19,14 +21,6 @@ STEPS = 1000  # of a progress bar
 SHOWN = 100  # refused rows that are told one by one
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Failure(click.ClickException):
-    """The command can't go on, or found what it should not."""
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print it as the other commands do."""
-        click.echo(f"aggd: {self.message}", err=True)
 
 
 def _directory(command: Command) -> Command:
@@ -52,16 +46,10 @@ def _settings(state_dir: str | None, config: Path | None) -> "tuple[Config, Path
         settings = load(config, os.environ, {"storage.state_dir": state_dir})
     except ConfigError as error:
         click.echo(str(error), err=True)
-        sys.exit(2)
+        sys.exit(WRONG)
     if not settings.storage.state_dir:
         raise click.UsageError("name a directory with --state-dir, or a file with --config.")
     return settings, Path(settings.storage.state_dir)
-
-
-class Unusable(Failure):
-    """The command was given what it can't work with."""
-
-    exit_code = 2
 
 
 @contextmanager

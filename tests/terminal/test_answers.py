@@ -31,7 +31,7 @@ api.latency  timer  env:prod
 
 count        464
 sum        63348
-rate    0.128532
+rate    0.128764
 mean     136.526
 median      62.5
 std       129.79
@@ -79,7 +79,7 @@ async def test_every_series_that_matches_is_a_row(aggd):
     assert lines[0] == "*  5 series"
     assert [" ".join(line.split()) for line in lines[3:5]] == [
         "name kind tags count rate mean p50 p99 max last unique",
-        "api.latency timer env:prod,host:a 232 0.0642659 250.552 254 395.69 398 - -",
+        "api.latency timer env:prod,host:a 232 0.0643819 250.552 254 395.69 398 - -",
     ]
     assert [line.split()[0] for line in lines[5:]] == [
         *("api.latency", "api.requests", "queue.depth", "users")
