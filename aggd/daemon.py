@@ -29,14 +29,15 @@ from aggd.http.app import Audience, Service, make_app
 from aggd.outputs.prometheus import Family
 from aggd.reception import Reception
 from aggd.reload import Reloaded, reloaded
-from aggd.sockets import Sockets
+from aggd.retention import limits, tiers
+from aggd.sockets import Sockets, text
 from aggd.storage import Storage
 from aggd.store.disk import Disk
-from aggd.store.rollup import History, Tier
-from aggd.store.series import Limits, Registry
+from aggd.store.rollup import History
+from aggd.store.series import Registry
 from aggd.takeover import Successor
-from aggd.threads import pool_of
-from aggd.units import DAY, HOUR, MINUTE, format_duration, format_size
+from aggd.threads import pool_of, watch
+from aggd.units import format_duration, format_size
 
 log = logging.getLogger(__name__)
 
@@ -44,30 +45,6 @@ QUERY_THREADS = 4
 LINGER = 5.0  # seconds that requests in flight get at the end
 
 Load = Callable[[], Config]
-
-
-def limits(config: Config) -> Limits:
-    """What a series may be called, and how many there may be."""
-    chosen = config.limits
-    return Limits(
-        chosen.series,
-        chosen.name_bytes,
-        chosen.tags,
-        chosen.tag_key_bytes,
-        chosen.tag_value_bytes,
-    )
-
-
-def tiers(config: Config) -> list[Tier]:
-    """Resolutions and how long each is kept, finest first."""
-    kept = config.retention
-    coarse = [
-        Tier("minute", MINUTE, kept.minute),
-        Tier("hour", HOUR, kept.hour),
-        Tier("day", DAY, kept.day),
-    ]
-    width = config.flush.interval
-    return coarse if width == MINUTE else [Tier("interval", width, kept.interval), *coarse]
 
 
 def release_memory() -> None:
@@ -106,7 +83,9 @@ class Daemon:
         self.executor = pool_of("aggd-query", QUERY_THREADS)
         self.closer = pool_of("aggd-close", 1)
         # Not in the fold thread: two seconds of full load take a third of one to merge.
-        self.history.gather_soon = lambda: self.closer.submit(self.history.gather)
+        self.history.gather_soon = lambda: watch(
+            self.closer.submit(self.history.gather), self._failed
+        )
         self.closes = vitals.Timing()
         self.audience = Audience()
         self.service = self._service()
@@ -130,9 +109,8 @@ class Daemon:
         for trouble in troubles:
             log.error("storage: %s was damaged: %s", trouble.path, trouble.message)
         self.history = History(tiers(config), *bounds, disk.shelves)
-        storage = Storage(disk, self.registry, self.history)
-        storage.restore(saved, now)
-        return storage
+        disk.restore(self.registry, self.history, saved, int(now))
+        return Storage(disk, self.registry, self.history, self._failed)
 
     def _failed(self, error: BaseException) -> None:
         """Stop, from any thread, on what must not happen."""
@@ -303,22 +281,21 @@ class Daemon:
 
     def reasons(self) -> list[str]:
         """What a person should know about before trusting the answers."""
-        lost = sum(self.history.evicted)
+        lost = sum(self.history.slots.evicted)
         found = [f"limits.frames_memory is too small: {lost} slots left early"] if lost else []
         return found + (self.storage.reasons() if self.storage else [])
 
     def summary(self) -> str:
         """One line with the settings in force."""
-        listen, kept = self.config.listen, self.config.retention
-        host, port = self.sockets.http.getsockname()[:2]
-        http = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        config, kept = self.config, self.config.retention
         kinds = [format_duration(t) for t in (kept.interval, kept.minute, kept.hour, kept.day)]
         return (
-            f"aggd {__version__}: udp {' '.join(self.intake.addresses()) or 'none'}, http {http}, "
-            f"{self.intake.lane} lane, receive buffer {format_size(self.intake.buffer())} of "
-            f"{format_size(listen.receive_buffer)}, interval "
-            f"{format_duration(self.config.flush.interval)}, keeps {'/'.join(kinds)}, "
-            f"state {self.config.storage.state_dir or 'in memory only'}"
+            f"aggd {__version__}: udp {' '.join(self.intake.addresses()) or 'none'}, "
+            f"http {text(self.sockets.http)}, {self.intake.lane} lane, "
+            f"receive buffer {format_size(self.intake.buffer())} of "
+            f"{format_size(config.listen.receive_buffer)}, "
+            f"interval {format_duration(config.flush.interval)}, keeps {'/'.join(kinds)}, "
+            f"state {config.storage.state_dir or 'in memory only'}"
         )
 
 

@@ -1,7 +1,6 @@
 """Sockets, lanes and threads, from the kernel to the recorder."""
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator
 from secrets import randbits
@@ -68,12 +67,12 @@ class Bodies:
         with self._lock:
             done = 0
             while done < len(body):
+                self._column.reset()
                 done = self._fill(body, done)
                 self._column.start, self._column.lane = now, self._number
                 recorded = self._recorder.column(self._column)
                 accepted += recorded.accepted
                 refused += [(None, bad.reason, bad.line) for bad in recorded.refused]
-                self._column.reset()
         return LinesResult(accepted, refused)
 
     def _fill(self, body: bytes, done: int) -> int:
@@ -140,8 +139,7 @@ class Reception:
 
     async def start(self) -> None:
         """Start the threads, or listen on the loop where there is no compiled lane."""
-        start_thread(self.fold.thread)
-        os.setpriority(os.PRIO_PROCESS, self.fold.thread.native_id or 0, FOLD_NICE)
+        start_thread(self.fold.thread, FOLD_NICE)
         for receiver in self.receivers:
             start_thread(receiver.thread)
         loop = asyncio.get_running_loop()

@@ -18,11 +18,10 @@ import numpy as np
 
 from aggd.backup import Source, Step, groups
 from aggd.config import Config
-from aggd.daemon import limits, tiers
 from aggd.errors import ProtocolError
 from aggd.protocol.names import CONTROLS
 from aggd.protocol.times import format_time, parse_time
-from aggd.storage import Storage
+from aggd.retention import limits, tiers
 from aggd.store.archive import Row, checked, frame_of, joined, normal_tags, renumbered
 from aggd.store.disk import Disk
 from aggd.store.files import Trouble
@@ -77,7 +76,7 @@ def restoring(
         saved, troubles = disk.open(registry)
         budgets = config.limits.frames_memory, config.limits.samples_memory
         history = History(tiers(config), *budgets, now, disk.shelves)
-        Storage(disk, registry, history).restore(saved, now)
+        disk.restore(registry, history, saved, now)
         # What is imported counts as late: no slot that is over may still be rolled up over it.
         history.close(now - now % history.width)
         disk.save(registry, history)

@@ -70,7 +70,7 @@ def memory(registry: Registry, history: History) -> Iterator[Family]:
     sizes = dict(zip(tiers, (ring.nbytes for ring in history.rings), strict=True))
     yield by("frames_bytes", "Bytes of frames, by tier.", "tier", sizes, "gauge")
     yield gauge("samples_bytes", "Bytes of raw samples among them.", history.points_nbytes())
-    evicted = dict(zip(tiers, history.evicted, strict=True))
+    evicted = dict(zip(tiers, history.slots.evicted, strict=True))
     yield by("evicted", "Slots that left for want of memory, by tier.", "tier", evicted)
 
 

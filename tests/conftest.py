@@ -11,6 +11,8 @@ from tests.store.conftest import directory, new_directory  # noqa: F401, for tes
 
 # Machines that run tests are shared: how long one example takes says nothing.
 settings.register_profile("aggd", deadline=None)
+# For a second Python, where what is looked for is what Python does otherwise.
+settings.register_profile("brief", deadline=None, max_examples=20)
 settings.load_profile("aggd")
 
 

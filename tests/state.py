@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from aggd.config import Config, load
-from aggd.daemon import limits, tiers
+from aggd.retention import limits, tiers
 from aggd.store.archive import joined, lists, numbers
 from aggd.store.disk import Disk
 from aggd.store.fold import Samples, fold

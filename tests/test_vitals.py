@@ -88,7 +88,7 @@ def test_figures_tell_what_was_recorded():
         "aggd_series_overflow_total": 1,
         "aggd_slots interval": 1,
         "aggd_slots day": 0,
-        "aggd_frames_bytes interval": intake.history.nbytes(),
+        "aggd_frames_bytes interval": intake.history.slots.nbytes(),
     }
     assert {name: found[name] for name in expected} == expected
 
@@ -96,7 +96,7 @@ def test_figures_tell_what_was_recorded():
 def test_figures_of_memory_follow_the_history():
     registry, history = Registry(Limits()), History(TIERS, 1 << 30, 1 << 30, NOW)
     assert values(list(vitals.memory(registry, history)))["aggd_frames_bytes interval"] == 0
-    history.evicted[0] = 5
+    history.slots.evicted[0] = 5
     registry.tags_dropped = 7
     found = values(list(vitals.memory(registry, history)))
     assert found["aggd_evicted_total interval"] == 5

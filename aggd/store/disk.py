@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from aggd.errors import StorageError
 from aggd.store.cache import Cache
 from aggd.store.catalogue import Catalogue
@@ -32,9 +34,8 @@ from aggd.store.shelf import Shelf
 from aggd.units import DAY, MINUTE, format_duration, parse_duration
 
 WEEK = 7 * DAY
-ADOPTED = (
-    1 << 30
-)  # parts: more than a slot gathers, so that nothing merges with it before it closes
+INTERVAL = "interval-"  # and the length: the folder of a finest tier
+ADOPTED = 1 << 30  # parts: more than a slot gathers, so that it stands alone until that closes
 
 
 class Disk:
@@ -130,11 +131,16 @@ class Disk:
 
     def _others(self) -> Iterator[Shelf]:
         """Intervals of another length, as a daemon before left them."""
-        for path in sorted(self.directory.glob("interval-*")):
-            with suppress(ValueError):  # not ours
-                width = int(parse_duration(path.name.removeprefix("interval-")))
-                if path != self.shelves[0].directory and MINUTE % width == 0:
-                    yield Shelf(path, width, sys.maxsize, self.cache)
+        for path in sorted(self.directory.glob(f"{INTERVAL}*")):
+            width = interval_in(path)
+            if width and path != self.shelves[0].directory and MINUTE % width == 0:
+                yield Shelf(path, width, sys.maxsize, self.cache)
+
+    def restore(self, registry: Registry, history: History, saved: int, now: int) -> None:
+        """Bring gauges up to date; what was left to be rolled up the first close does."""
+        for other in self.others:
+            adopt(history, other)
+        restore_levels(history, registry, saved, now)
 
     def forget_others(self, before: int) -> None:
         """Let intervals of another length go that all ended by `before`."""
@@ -152,6 +158,7 @@ class Disk:
         """
         self.catalogue.save_names(registry)
         history.save()
+        self.catalogue.save_names(registry)  # of series that frames have had since
 
     def shed(self) -> list[Path]:
         """Keep to the budget: the oldest file of the finest tier goes first; those that went."""
@@ -178,8 +185,16 @@ class Disk:
 
 def folder(directory: Path, tier: Tier) -> Path:
     """Where a tier's files are; intervals of another length have a place of their own."""
-    name = tier.name if tier.name != "interval" else f"interval-{format_duration(tier.width)}"
+    name = tier.name if tier.name != "interval" else f"{INTERVAL}{format_duration(tier.width)}"
     return directory / name
+
+
+def interval_in(path: Path) -> int:
+    """Seconds of a slot in a folder that `folder` named after them; 0 where it is another one."""
+    try:
+        return int(parse_duration(path.name.removeprefix(INTERVAL)))
+    except ValueError:
+        return 0
 
 
 def adopt(history: History, other: Shelf) -> None:
@@ -216,18 +231,22 @@ def restore_levels(history: History, registry: Registry, saved: int, now: int) -
     oldest = history.oldest()
     if oldest is None:
         return
-    newest = max(
-        (starts[-1] for s in history.shelves if (starts := s.starts(0, FOREVER))), default=0
-    )
+    ends = [starts[-1] + s.width for s in history.shelves if (starts := s.starts(0, FOREVER))]
+    newest = max(ends, default=oldest)
     start = max(saved, oldest, newest - WEEK)
-    for day in range(start - start % DAY, now + DAY, DAY):  # bounds what is read at once
-        _restore_levels(history, registry, max(day, start), min(day + DAY, now))
+    # A slot that isn't over is on disk after a crash, and later ones where the clock went back.
+    end = max(newest, now + 1)
+    for day in range(start - start % DAY, end, DAY):  # bounds what is read at once
+        _restore_levels(history, registry, max(day, start), min(day + DAY, end), now)
+    # Points of long ago, under names that came after the columns were written.
+    unseen = np.flatnonzero(registry.first_seen[: len(registry.entries(0))] == 0)
+    registry.first_seen[unseen] = registry.last_seen[unseen] = saved or now
 
 
-def _restore_levels(history: History, registry: Registry, start: int, end: int) -> None:
+def _restore_levels(history: History, registry: Registry, start: int, end: int, now: int) -> None:
     for frame in history.tile(start, end).frames:
         for section in frame.sections():
-            registry.seen(section.series, float(min(frame.end, end)))
+            registry.seen(section.series, float(min(frame.start, now)))  # at the earliest
             first = registry.first_seen
             new = section.series[first[section.series] == 0]
             first[new] = frame.start  # named since the catalogue was last written

@@ -101,9 +101,10 @@ def _make(path: Path, schema: str) -> None:
     new = path.with_suffix(".new")
     forget(new)
     with closing(_connect(new, "rwc")) as base:
-        base.execute("PRAGMA journal_mode = WAL")
         base.execute(f"PRAGMA application_id = {APPLICATION}")
         base.executescript(f"BEGIN; {schema}; PRAGMA user_version = {VERSION}; COMMIT;")
+        # Last: where there is no room for what stands in a log, closing says nothing of it.
+        base.execute("PRAGMA journal_mode = WAL")
     new.replace(path)
 
 
@@ -127,7 +128,7 @@ def check_version(base: sqlite3.Connection, path: Path) -> None:
         raise sqlite3.DatabaseError("it is empty, or no file of aggd")
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Tell damage from a disk that is full or a file that is in use."""
     # Extended codes, such as that of a damaged index, have the plain one in their low byte.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
@@ -151,20 +152,37 @@ def salvage(path: Path, schema: str, tables: Mapping[str, int]) -> tuple[Path, i
     tuple of (Path, int)
         Where the damaged file is now, and how many rows of it were read.
     """
-    aside = path.with_suffix(".damaged")
+    new, aside = path.with_suffix(".salvaged"), path.with_suffix(".damaged")
+    try:
+        kept = _copy(path, new, schema, tables)
+    except BaseException:
+        forget(new)  # there was no room: what is there stays as it is
+        raise
     forget(aside)
-    for suffix in BESIDE[:2]:  # what was written last may stand in the log alone
-        with suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
+    _rename(path, aside)
     forget(path)
+    _rename(new, path)
+    return aside, kept
+
+
+def _rename(path: Path, to: Path) -> None:
+    """Rename a file and its log: what was written last may stand in that alone."""
+    for suffix in BESIDE[:2]:
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").replace(f"{to}{suffix}")
+
+
+def _copy(path: Path, new: Path, schema: str, tables: Mapping[str, int]) -> int:
+    """Copy what can be read into a new file; how many rows that were."""
+    forget(new)
     kept = 0
-    with writing(path, schema) as base, closing(sqlite3.connect(aside)) as old:
+    with writing(new, schema) as base, closing(sqlite3.connect(path)) as old:
         for table, columns in tables.items():
             insert = f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * columns)})"
             for row in _readable(old, table):
                 with suppress(sqlite3.IntegrityError, sqlite3.ProgrammingError):
                     kept += base.execute(insert, row).rowcount
-    return aside, kept
+    return kept
 
 
 def _readable(base: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:

@@ -121,6 +121,10 @@ class Ring:
         """Note the part on disk that holds all of an item, if the item is still here."""
         self._mark(item, (part,), True)
 
+    def mark_unwritten(self, item: Held) -> None:
+        """Take back what `mark_written` noted: the part never came to be."""
+        self._mark(item, item.stored, False)
+
     def _mark(self, item: Held, stored: tuple[int, ...], saved: bool) -> None:
         start = item.frame.start
         if start in self._slots:
@@ -147,6 +151,20 @@ class Ring:
             self._weigh(item, -1)
         self._weigh(new, 1)
         return True
+
+    def drop_points(self, budget: int) -> None:
+        """Let samples beside digests go, the oldest first, until the rest fits so many bytes."""
+        for start in self._starts:
+            for item in self._slots[start]:
+                if self.points_nbytes <= budget:
+                    return
+                if item.points_nbytes:
+                    bare = item._replace(
+                        frame=item.frame.without_points(),
+                        nbytes=item.nbytes - item.points_nbytes,
+                        points_nbytes=0,
+                    )
+                    self.swap(start, (item,), bare)
 
     def drop_oldest(self) -> tuple[Held, ...]:
         """Let the oldest slot go; what it held."""

@@ -6,10 +6,6 @@
 What is newer than a tier's `closed` mark lives in the tier below only, and
 rolls up when its slot is over.  What is older is in both, so a late point is
 added to every tier that has closed its slot.
-
-Where there are shelves a slot is what memory holds and those parts on disk that it
-doesn't: `Held.stored` says which parts an item in memory stands for, so that nothing
-counts twice, whenever it was saved, merged, let go or read back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +21,7 @@ from aggd.store.merge import merge
 from aggd.store.ring import FAN, Held, Ring, crowd, held
 from aggd.store.segment import Change
 from aggd.store.shelf import Shelf, Wanted
+from aggd.store.slots import Slots, lifted
 from aggd.store.tiles import Level, Span, cover
 
 FOREVER = 1 << 62  # seconds
@@ -58,12 +55,6 @@ class Merges(NamedTuple):
     ring: int
     start: int
     items: tuple[Held, ...]
-
-
-def _lifted(item: Held, width: int) -> Held:
-    """The same frame in a coarser tier, which keeps no samples."""
-    frame = item.frame.without_points().moved(width)
-    return held(frame, item.parts)
 
 
 class History:
@@ -101,16 +92,16 @@ class History:
         self.rings = [Ring(t.width, t.slots) for t in tiers]
         self.closed = [int(now) - int(now) % t.width for t in tiers]
         self.shelves = shelves
-        self._go_on(now)
+        self._go_on()
+        self.slots = Slots(self.rings, shelves, self.closed)
         self.frames_memory = frames_memory
         self.samples_memory = samples_memory
-        self.evicted = [0] * len(self.tiers)  # slots that left for want of memory
         self.gather_soon: Callable[[], object] = self.gather
         self._crowds: set[tuple[int, int]] = set()
         self._lock = Lock()
         self._merging = Lock()
 
-    def _go_on(self, now: float) -> None:
+    def _go_on(self) -> None:
         """Close from where the disk stands: what it holds and nobody rolled up yet comes next."""
         for tier, (ring, shelf) in enumerate(zip(self.rings, self.shelves, strict=False)):
             # In memory there is nothing yet of what came before.
@@ -133,10 +124,6 @@ class History:
         """Seconds of the finest tier."""
         return self.rings[0].width
 
-    def nbytes(self) -> int:
-        """Bytes of all frames."""
-        return sum(ring.nbytes for ring in self.rings)
-
     def points_nbytes(self) -> int:
         """Bytes of the samples kept beside digests."""
         return sum(ring.points_nbytes for ring in self.rings)
@@ -144,9 +131,9 @@ class History:
     def add(self, frame: Frame) -> bool:
         """Add a frame of the finest tier; False where it is older than all that is kept."""
         with self._lock:
-            taken = self._place(held(frame, 1))
+            taken = self.slots.place(held(frame, 1))
             crowds = [
-                (tier, start) for tier, start, items in self._slots(frame.start) if crowd(items)
+                (tier, start) for tier, start, items in self._holding(frame.start) if crowd(items)
             ]
             self._crowds.update(crowds)
             self._shed()
@@ -162,55 +149,11 @@ class History:
                 while items := crowd(self.rings[tier].at(start)):
                     self._merge(Merges(tier, start, items))
 
-    def _slots(self, time: int) -> Iterator[tuple[int, int, tuple[Held, ...]]]:
+    def _holding(self, time: int) -> Iterator[tuple[int, int, tuple[Held, ...]]]:
         """The slot of each tier that holds a time, and what is in it."""
         for tier, ring in enumerate(self.rings):
             start = time - time % ring.width
             yield tier, start, ring.at(start)
-
-    def _place(self, item: Held) -> bool:
-        taken = here = False
-        for ring, closed in zip(self.rings, self.closed, strict=True):
-            start = item.frame.start - item.frame.start % ring.width
-            if here and start + ring.width > closed:
-                break  # rolls up from the tier below
-            lifted = item if ring is self.rings[0] else _lifted(item, ring.width)
-            here = self._put(ring, lifted)
-            taken |= here
-        return taken
-
-    def _put(self, ring: Ring, item: Held) -> bool:
-        tier = self.rings.index(ring)
-        keeper: Ring | Shelf = self.shelves[tier] if self.shelves else ring
-        if not keeper.takes(item.frame.start):
-            keeper.refuse(item.frame.start)
-            return False
-        ring.append(item)
-        while len(ring) > ring.capacity and not self._waiting(ring):
-            self._leave(tier)
-        return True
-
-    def _waiting(self, ring: Ring) -> bool:
-        """Tell whether the oldest slot must stay until it is saved."""
-        return bool(self.shelves) and ring.oldest() in ring.unsaved
-
-    def _leave(self, tier: int) -> None:
-        """Let the oldest slot of a tier go; what hasn't been rolled up moves up first."""
-        if tier + 1 == len(self.rings) or (self.shelves and not self._waiting(self.rings[tier])):
-            self.rings[tier].drop_oldest()
-            return
-        rolled = self._rolled(tier)
-        gone = self.rings[tier].drop_oldest()
-        if self.shelves:
-            self.shelves[tier].refuse(gone[0].frame.start)
-        for item in () if rolled else gone:
-            if not item.saved:  # else it comes from disk when the slot above closes
-                self._lift(tier + 1, item)
-
-    def _lift(self, tier: int, item: Held) -> None:
-        """Put an item into the first tier from here up that takes it."""
-        above = self.rings[tier:]
-        any(self._put(ring, _lifted(item, ring.width)._replace(parts=1)) for ring in above)
 
     def _merge(self, merges: Merges) -> None:
         """Merge frames of one slot, which stay in place until they are one."""
@@ -256,18 +199,11 @@ class History:
             return
         shelf, ring = self.shelves[tier], self.rings[tier]
         with self._lock:
-            parts = self._stored(Span(tier, start, end))
+            parts = self.slots.stored(Span(tier, start, end))
         pieces = shelf.read_parts(start, end, parts)
         with self._lock:  # all at once: one piece here stands for the whole part
             for part, frame in pieces:
                 ring.append(held(frame, 1, (part,), True))
-
-    def _stored(self, span: Span) -> set[int]:
-        """Parts on disk of some slots that nothing in memory stands for."""
-        shelf, ring = self.shelves[span.tier], self.rings[span.tier]
-        parts = {p for slot in shelf.starts(span.start, span.end) for p in shelf.parts(slot)}
-        here = (item for slot in ring.starts(span.start, span.end) for item in ring.at(slot))
-        return parts.difference(part for item in here for part in item.stored)
 
     def save(self) -> None:
         """Write what is not on disk yet, the open slot included.
@@ -278,41 +214,62 @@ class History:
             Where the disk is full or can't be written; all stays in memory for the next time.
         """
         with self._merging:
-            for tier, shelf in enumerate(self.shelves):
-                ring = self.rings[tier]
+            try:
+                for tier in range(len(self.shelves)):
+                    self._save(tier)
+                self.slots.unwritable = False
+            except BaseException:
+                self.slots.unwritable = True
+                raise
+            finally:
                 with self._lock:
-                    slots = [ring.at(start) for start in sorted(ring.unsaved)]
-                items = [item for slot in slots for item in slot if not item.saved]
-                coarser = self.rings[tier + 1 :]
-                if not items and not any(above.unsaved for above in coarser):
-                    continue  # else its marks at least, before what was made of its slots
-                # Marked before they are written: a reader must find each either here or
-                # there, and what only some of the files took is written anew.
-                changes = [Change(shelf.number(), item.frame, item.stored) for item in items]
-                with self._lock:
-                    for item, change in zip(items, changes, strict=True):
-                        ring.mark_written(item, change.number)
-                shelf.save(self.closed[tier], changes)
-                with self._lock:
-                    for item, change in zip(items, changes, strict=True):
-                        ring.mark_saved(item, change.number)
+                    self._shed()
+
+    def _save(self, tier: int) -> None:
+        ring, shelf = self.rings[tier], self.shelves[tier]
+        with self._lock:
+            slots = [ring.at(start) for start in sorted(ring.unsaved)]
+        items = [item for slot in slots for item in slot if not item.saved]
+        if not items and not any(above.unsaved for above in self.rings[tier + 1 :]):
+            return  # else its marks at least, before what was made of its slots
+        # Marked before they are written: a reader must find each either here or there.
+        changes = [Change(shelf.number(), item.frame, item.stored) for item in items]
+        with self._lock:
+            for item, change in zip(items, changes, strict=True):
+                ring.mark_written(item, change.number)
+        written: Sequence[bool] = [True] * len(changes)
+        try:
+            shelf.save(self.closed[tier], changes)
+        except BaseException:
+            written = [shelf.has((change.number,)) for change in changes]
+            raise
+        finally:
             with self._lock:
-                self._shed()
+                for item, change, done in zip(items, changes, written, strict=True):
+                    if done:
+                        ring.mark_saved(item, change.number)
+                    else:
+                        ring.mark_unwritten(item)
+
+    def _shed(self) -> None:
+        self.slots.shed(self.frames_memory, self.samples_memory)
 
     def _shut(self, tier: int, end: int) -> list[int]:
         """Mark a tier closed up to `end`, its slots filled from below; their starts."""
         ring, start = self.rings[tier], self.closed[tier]
         with self._lock:
             known = self._below(tier, end)
-            parts = self._stored(Span(tier - 1, start, end)) if tier and self.shelves else set()
+            parts = (
+                self.slots.stored(Span(tier - 1, start, end)) if tier and self.shelves else set()
+            )
         read = list(self._condensed(tier, end, parts))
         with self._lock:
             known |= self._below(tier, end)  # others may have come meanwhile, and some have left
             for item in (*known.values(), *read):
                 # Counted below already, and only until the slot's frames are one.
-                lifted = _lifted(item, ring.width)
-                if not self._put(ring, lifted._replace(nbytes=0, points_nbytes=0)):
-                    self._lift(tier + 1, item)
+                moved = lifted(item, ring.width)._replace(nbytes=0, points_nbytes=0)
+                if not self.slots.put(tier, moved):
+                    self.slots.lift(tier + 1, item)
             self.closed[tier] = end
             return [s for s in ring.starts(start, end) if ring.at(s)]
 
@@ -336,63 +293,6 @@ class History:
                 if frames:
                     yield held(merge(frames, start, ring.width, size=OPEN_SIZE, keep=False), 1)
 
-    def _shed(self) -> None:
-        """Keep to the budgets: samples of the oldest slots go first, then frames."""
-        finest = self.rings[0]
-        if finest.points_nbytes > self.samples_memory:
-            for start in finest.starts(0, FOREVER):
-                for item in finest.at(start):
-                    if item.points_nbytes and finest.points_nbytes > self.samples_memory:
-                        bare = item._replace(
-                            frame=item.frame.without_points(),
-                            nbytes=item.nbytes - item.points_nbytes,
-                            points_nbytes=0,
-                        )
-                        finest.swap(start, (item,), bare)
-        for tier, ring in enumerate(self.rings if self.shelves else ()):
-            while len(ring) > ring.capacity and not self._waiting(ring):
-                self._leave(tier)  # saved or read back meanwhile
-        while self.nbytes() > self.frames_memory and self._make_room():
-            pass
-
-    def _make_room(self) -> bool:
-        """Free memory if a slot can go at once; else start to, by moving one up a tier.
-
-        A slot that hasn't been rolled up yet moves into the open slot above, where
-        it frees its memory when it has merged with others.
-        """
-        saved = self._oldest_saved()
-        if saved is not None:
-            self.rings[saved].drop_oldest()
-            return True
-        tiers = [t for t, ring in enumerate(self.rings[:-1]) if len(ring) > 1 and self._free(t)]
-        gone = next((t for t in tiers if self._rolled(t)), None)
-        if gone is None and not tiers:
-            return False
-        tier = max(tiers, key=lambda t: self.rings[t].nbytes) if gone is None else gone
-        self._leave(tier)
-        self.evicted[tier] += 1
-        return gone is not None
-
-    def _oldest_saved(self) -> int | None:
-        """The finest tier whose oldest slot is closed and on disk; None without shelves."""
-        for tier, ring in enumerate(self.rings if self.shelves else ()):
-            oldest = ring.oldest()
-            closed = oldest is not None and oldest + ring.width <= self.closed[tier]
-            if closed and oldest not in ring.unsaved:
-                return tier
-        return None
-
-    def _free(self, tier: int) -> bool:
-        """Tell whether nothing of the oldest slot takes the place of parts on disk."""
-        ring = self.rings[tier]
-        return all(item.saved or not item.stored for item in ring.at(ring.oldest() or 0))
-
-    def _rolled(self, tier: int) -> bool:
-        """Tell whether the tier above has closed over the oldest slot of this one."""
-        oldest, above = self.rings[tier].oldest(), self.rings[tier + 1].width
-        return oldest is not None and oldest - oldest % above + above <= self.closed[tier + 1]
-
     def oldest(self) -> int | None:
         """Start of the oldest slot; None while there is none."""
         with self._lock:
@@ -405,7 +305,7 @@ class History:
         with self._lock:
             ring = self.rings[0]
             start, end = self._aligned(start, end)
-            if ring.horizon > start or (self.shelves and self._stored(Span(0, start, end))):
+            if ring.horizon > start or (self.shelves and self.slots.stored(Span(0, start, end))):
                 return None
             return Tiling(ring.between(start, end), start, end)
 
@@ -434,7 +334,7 @@ class History:
             with self._lock:
                 spans = cover(self._levels(), max(fits, default=0), start, end)
                 here = [self.rings[span.tier].between(span.start, span.end) for span in spans]
-                stored = [self._stored(span) for span in spans] if self.shelves else []
+                stored = [self.slots.stored(span) for span in spans] if self.shelves else []
             frames = [
                 [*self.shelves[span.tier].read(span.start, span.end, parts, wanted), *frames]
                 for span, parts, frames in zip(spans, stored, here, strict=True)
@@ -447,18 +347,11 @@ class History:
     def _levels(self) -> list[Level]:
         keepers: Sequence[Ring | Shelf] = self.shelves or self.rings
         return [
-            Level(ring.width, keeper.horizon, closed, partial(self._starts, tier))
+            Level(ring.width, keeper.horizon, closed, partial(self.slots.starts, tier))
             for tier, (ring, keeper, closed) in enumerate(
                 zip(self.rings, keepers, self.closed, strict=True)
             )
         ]
-
-    def _starts(self, tier: int, start: int, end: int) -> list[int]:
-        """Slots of a tier that hold data, in memory or on disk."""
-        found = self.rings[tier].starts(start, end)
-        if self.shelves:
-            found = sorted({*found, *self.shelves[tier].starts(start, end)})
-        return found
 
     def _divides(self, width: int, widest: int) -> bool:
         return widest == FOREVER or widest % width == 0

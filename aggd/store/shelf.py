@@ -22,18 +22,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aggd.errors import StorageError
-from aggd.store.blocks import BLOCK, SLICE, Asked, belongs, blocks, unstacked
+from aggd.store.blocks import Asked, blocks
 from aggd.store.cache import Cache
-from aggd.store.codec import Column, decode
 from aggd.store.files import Trouble, connect, forget, is_damage, salvage, writing
-from aggd.store.frame import Frame, Ids, Section, frozen, only
+from aggd.store.frame import Frame, Ids
+from aggd.store.reader import Reader
 from aggd.store.segment import (
     SCHEMA,
     TABLES,
     Change,
-    blocks_of,
-    frames_of,
     ids_end,
     listing,
     mark,
@@ -56,22 +53,6 @@ class Wanted(NamedTuple):
 
     kind: Kind
     ids: Ids
-
-
-class _Place(NamedTuple):
-    """Series of a part that stand together: so many, and which of those runs."""
-
-    part: int
-    size: int
-    run: int
-
-
-class _Blob(NamedTuple):
-    """A row that holds data: its file, its table, its number."""
-
-    path: Path
-    table: str
-    row: int
 
 
 class Shelf:
@@ -98,10 +79,8 @@ class Shelf:
         self.horizon = 0
         self.closed = 0
         self.series = 0
-        self.damaged = 0  # rows that could not be read
         self.troubles: list[Trouble] = []  # files that were set aside while they were written
-        self._wrecks: set[Path] = set()  # to be made anew before they are written to
-        self._cache = cache
+        self._reader = Reader(width, self.unit, cache)
         self._parts: dict[int, tuple[int, ...]] = {}
         self._live: set[int] = set()
         self._starts: list[int] = []
@@ -109,6 +88,11 @@ class Shelf:
 
     def __len__(self) -> int:
         return len(self._starts)
+
+    @property
+    def damaged(self) -> int:
+        """Rows, or whole files, that could not be read."""
+        return self._reader.damaged
 
     def open(self) -> list[Trouble]:
         """Find out what there is; what can't be read is set aside.
@@ -192,8 +176,9 @@ class Shelf:
             self._live.difference_update(self._parts.pop(slot))
 
     def _salvage(self, path: Path, error: sqlite3.DatabaseError) -> Trouble:
-        self._leave(path)
         aside, kept = salvage(path, SCHEMA, TABLES)
+        self._reader.forget()
+        self._leave(path)
         with writing(path, SCHEMA) as base:
             repair(base, self.width)
         self._enter(path)
@@ -266,10 +251,10 @@ class Shelf:
                 mark(base, self._marks())
 
     def _write(self, path: Path, changes: list[Change]) -> None:
-        if path in self._wrecks and path.exists():
-            self._wrecks.discard(path)
+        if path in self._reader.wrecks and path.exists():
             error = sqlite3.DatabaseError("some of it could not be read")
             self.troubles.append(self._salvage(path, error))
+            self._reader.wrecks.discard(path)
         with writing(path, SCHEMA) as base:
             put(base, changes)
             mark(base, self._marks())
@@ -322,62 +307,8 @@ class Shelf:
         pieces: list[tuple[int, Frame]] = []
         for period in dict.fromkeys(slot // self.period for slot in slots):
             for kind in kinds:
-                pieces += self._pieces(self.path(period * self.period), asked, kind)
+                pieces += self._reader.pieces(self.path(period * self.period), asked, kind)
         return sorted(pieces, key=lambda piece: piece[1].start)
-
-    def _pieces(self, path: Path, asked: Asked, kind: Kind) -> list[tuple[int, Frame]]:
-        """What one file has of a kind."""
-        found: dict[_Place, Frame] = {}
-        try:
-            with closing(connect(path)) as base:
-                base.execute("BEGIN")  # one state of the file: rows may move from frames to blocks
-                for place, frame in self._rows(base, path, asked, kind):
-                    found.setdefault(place, frame)  # a damaged tree may give a row twice
-        except FileNotFoundError:
-            pass  # forgotten meanwhile
-        except sqlite3.DatabaseError as error:
-            self.damaged += 1
-            if is_damage(error):
-                self._wrecks.add(path)
-        return [(place.part, frame) for place, frame in found.items()]
-
-    def _rows(
-        self, base: sqlite3.Connection, path: Path, asked: Asked, kind: Kind
-    ) -> Iterator[tuple[_Place, Frame]]:
-        """Rows of frames, then those of blocks that weren't among them."""
-        whole = set()
-        for at, part, row in frames_of(base, asked, kind):
-            found = self._load(base, _Blob(path, "frames", row))
-            if found and belongs(found[1], at, part):
-                place = _Place(part, SLICE, int(found[0].series[0]) // SLICE)
-                whole.add(place)
-                yield place, frozen(only(at, self.width, found[0]))
-            elif found:
-                self.damaged += 1
-        for row in blocks_of(base, asked, kind, self.unit):
-            found = self._load(base, _Blob(path, "blocks", row))
-            for at, part, rows in unstacked(*found, asked) if found else ():
-                first = int(rows.series[0])
-                if _Place(part, SLICE, first // SLICE) not in whole:
-                    place = _Place(part, BLOCK[kind], first // BLOCK[kind])
-                    yield place, only(at, self.width, rows)
-
-    def _load(
-        self, base: sqlite3.Connection, blob: _Blob
-    ) -> tuple[Section, dict[str, Column]] | None:
-        """A row's section, from the cache or the file; None where it is damaged."""
-        found: tuple[Section, dict[str, Column]] | None = self._cache.get(blob)
-        if found is None:
-            read = f"SELECT data FROM {blob.table} WHERE id = ?"
-            data = base.execute(read, (blob.row,)).fetchone()
-            try:
-                found = decode(data[0]) if data else None  # compacted meanwhile
-            except StorageError:
-                self.damaged += 1
-                return None
-            if found:
-                self._cache.put(blob, found, sum(c.nbytes for c in found[1].values()))
-        return found
 
     def drop_oldest(self) -> int:
         """Let the oldest slot go, and its file with the last of its slots."""
@@ -396,7 +327,7 @@ class Shelf:
             with suppress(sqlite3.Error, OSError), writing(newest, SCHEMA, made=False) as base:
                 mark(base, self._marks())
         forget(path)
-        self._cache.clear()  # a file of this name may be made again
+        self._reader.forget()
 
     def drop_file(self) -> Path | None:
         """Let all slots of the oldest file go, if there is a newer one."""
@@ -417,7 +348,7 @@ class Shelf:
             return  # it would be forgotten at once
         for path in self.files():
             try:
-                for kind, first, unit in self._over(path, before):
+                for kind, first, unit in over(path, self.unit, before):
                     self._compact(path, Kind(kind), first, unit)
                     yield
             except FileNotFoundError:
@@ -425,17 +356,13 @@ class Shelf:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-                self.damaged += 1
-                self._wrecks.add(path)
-
-    def _over(self, path: Path, before: int) -> list[tuple[int, int, int]]:
-        """Kinds, first series and units with frames that ended by `before`."""
-        return over(path, self.unit, before)
+                self._reader.damaged += 1
+                self._reader.wrecks.add(path)
 
     def _compact(self, path: Path, kind: Kind, first: int, unit: int) -> None:
         """Move the rows of some series in one unit from frames to blocks."""
         found, rows = stored(path, kind, first, range(unit, unit + self.unit))
-        self.damaged += len(rows) - len(found)
+        self._reader.damaged += len(rows) - len(found)
         moved = blocks(found, kind, unit) if found else []
         with writing(path, SCHEMA, made=False) as base:
             move(base, moved, rows)

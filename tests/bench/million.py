@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from aggd.config import Config
-from aggd.daemon import tiers
 from aggd.query import answer
 from aggd.query.scope import Scope, Window, groups, pick, reach
 from aggd.query.selection import select
 from aggd.query.stats import summarise
+from aggd.retention import tiers
 from aggd.store.fold import Samples, fold
 from aggd.store.rollup import History
 from aggd.store.series import Kind, Limits, Registry

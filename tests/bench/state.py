@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aggd.config import Config
-from aggd.daemon import limits, tiers
+from aggd.retention import limits, tiers
 from aggd.store.disk import Disk
 from aggd.store.fold import Samples, fold
 from aggd.store.frame import Frame, columns, frozen, packed

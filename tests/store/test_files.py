@@ -235,6 +235,17 @@ def test_salvaging_twice_keeps_the_later_wreck(path):
     assert list(things(aside)) == list(things(path)) == [1, 2]
 
 
+def test_without_room_a_wreck_stays_where_it_is(path):
+    fill(path)
+    path.with_suffix(".new").mkdir()  # where a file can't be made
+    with pytest.raises(OSError, match="new"):
+        salvage(path, SCHEMA, TABLES)
+    path.with_suffix(".new").rmdir()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert salvage(path, SCHEMA, TABLES)[1] == 6
+    assert list(things(path)) == [0, 1, 2]
+
+
 def test_forgetting_leaves_nothing_and_asks_for_nothing(path):
     fill(path)
     for suffix in files.BESIDE:

@@ -6,12 +6,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from aggd.store.files import connect
+from aggd.store.files import connect, forget, writing
+from aggd.store.segment import SCHEMA, listing, mark
 from tests.store.frames import frame
 from tests.store.test_history_disk import LONG, START, Kept
 
@@ -131,6 +132,19 @@ if may_mount():
     def test_a_full_disk_costs_nothing(directory):
         with mounted(directory / "small") as small:
             run(small, "Ballast")
+
+    def test_a_disk_that_fills_while_a_file_is_made_leaves_none_or_a_whole_one(directory):
+        with mounted(directory / "small") as small:
+            ballast, path = Ballast(small), small / "some.db"
+            for room in range(0, 160_000, 4096):
+                ballast.fill(room)
+                with suppress(sqlite3.Error), writing(path, SCHEMA) as base:
+                    mark(base, {"closed": room})
+                ballast.free()
+                with writing(path, SCHEMA) as base:
+                    mark(base, {"next": 1})
+                assert listing(path)[1].keys() >= {"next"}
+                forget(path)
 
 
 def test_what_one_of_two_files_took_is_not_counted_twice(directory):

@@ -218,8 +218,8 @@ def test_frames_over_their_budget_leave_the_finest_tier_and_stay_in_the_coarser_
         at = START + 10 * k
         h.add(frame([(2, v, 1.0) for v in rng.random(60)] + [(0, 1.0, 1.0)], at))
         h.close(at + 10)
-    assert h.nbytes() <= 44_000  # the open slots on top
-    assert h.evicted[0] > 0
+    assert h.slots.nbytes() <= 44_000  # the open slots on top
+    assert h.slots.evicted[0] > 0
     assert total(h.tile(START, START + 3000)) == 300
     h._check()
 

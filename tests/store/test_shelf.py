@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from aggd.errors import StorageError
 from aggd.store.blocks import SLICE
 from aggd.store.cache import Cache
-from aggd.store.files import VERSION, connect
+from aggd.store.files import VERSION, connect, writing
 from aggd.store.frame import Frame
 from aggd.store.merge import merge
-from aggd.store.segment import Change
+from aggd.store.segment import SCHEMA, Change, over
 from aggd.store.series import Kind
 from aggd.store.shelf import Shelf, Wanted
 from aggd.units import DAY, HOUR, MINUTE
@@ -238,15 +238,15 @@ def test_what_took_the_place_of_a_compacted_part_is_alone(shelf):
 
 def test_a_reader_in_the_middle_of_a_compaction_reads_no_row_twice(shelf, monkeypatch):
     save(shelf, *map(at, range(60)))
-    expected, load, once = content(shelf), Shelf._load, []
+    expected, load, once = content(shelf), shelf._reader._load, []
 
-    def compacted_meanwhile(self, base, blob):
+    def compacted_meanwhile(base, blob):
         if not once:
             once.append(True)
-            compact(self)
-        return load(self, base, blob)
+            compact(shelf)
+        return load(base, blob)
 
-    monkeypatch.setattr(Shelf, "_load", compacted_meanwhile)
+    monkeypatch.setattr(shelf._reader, "_load", compacted_meanwhile)
     assert content(shelf) == expected
     assert rows(shelf, "frames") == 0
 
@@ -359,14 +359,14 @@ def test_a_file_that_is_made_again_is_not_taken_for_the_one_that_went(directory)
 def test_a_file_that_goes_while_it_is_read_is_no_error(shelf, monkeypatch):
     save(shelf, at(0), at(1440))
     known = parts(shelf)
-    load, once = Shelf._load, []
+    load, once = shelf._reader._load, []
 
-    def gone_meanwhile(self, base, blob):
+    def gone_meanwhile(base, blob):
         if not once:
-            once.append(self.drop_file())
-        return load(self, base, blob)
+            once.append(shelf.drop_file())
+        return load(base, blob)
 
-    monkeypatch.setattr(Shelf, "_load", gone_meanwhile)
+    monkeypatch.setattr(shelf._reader, "_load", gone_meanwhile)
     found = shelf.read(START, END, known)
     assert once
     assert total([f for f in found if f.start > START]) == 6 + 2 * 1440
@@ -385,14 +385,13 @@ def test_a_file_that_is_gone_before_it_is_read_is_left_out(shelf):
 
 def test_compaction_makes_no_file_that_was_forgotten(shelf, monkeypatch):
     save(shelf, *map(at, range(60)), at(1440))
-    over = Shelf._over
 
-    def gone_meanwhile(self, path, before):
-        found = over(self, path, before)
-        self.drop_file()
+    def gone_meanwhile(*asked):
+        found = over(*asked)
+        shelf.drop_file()
         return found
 
-    monkeypatch.setattr(Shelf, "_over", gone_meanwhile)
+    monkeypatch.setattr("aggd.store.shelf.over", gone_meanwhile)
     compact(shelf)
     assert [path.name for path in shelf.directory.glob("*.db")] == ["2023-11-16.db"]
 
@@ -449,10 +448,27 @@ def test_bytes_are_those_of_all_files(shelf):
 
 
 def test_what_is_kept_in_memory_was_read_once(directory):
-    shelf = opened(directory)
+    cache = Cache(1 << 20)
+    shelf = Shelf(directory, MINUTE, 100, cache)
+    shelf.open()
     save(shelf, at(0))
     first = content(shelf)
-    assert shelf._cache.misses == len(Kind)
+    assert cache.misses == len(Kind)
     assert content(shelf) == first
-    assert shelf._cache.misses == len(Kind)
-    assert shelf._cache.hits == len(Kind)
+    assert cache.misses == len(Kind)
+    assert cache.hits == len(Kind)
+
+
+def test_rows_of_a_file_made_anew_are_not_taken_for_those_it_had(directory):
+    shelf = opened(directory)
+    last = save(shelf, at(0), at(1))[1]
+    content(shelf)
+    with writing(shelf.path(START), SCHEMA) as base:  # as where damage took them
+        for table in ("frames", "parts"):
+            base.execute(f"DELETE FROM {table} WHERE part = ?", (last,))
+    shelf._salvage(shelf.path(START), sqlite3.DatabaseError("a test"))
+    expected = as_lists(at(2).counters)
+    save(shelf, at(2))
+    found = shelf.read(START + 2 * MINUTE, START + 3 * MINUTE, parts(shelf))
+    assert [row for f in found for row in as_lists(f.counters)] == expected
+    assert shelf.damaged == 0
