@@ -1,3 +1,4 @@
+import inspect
 import json
 import re
 import tomllib
@@ -54,7 +55,8 @@ def test_the_example_as_it_stands_is_the_defaults():
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_option_has_a_sentence_that_the_example_repeats(section):
-    heading, *items = re.split(r"\n+ {4}(?=\S)", SECTIONS[section].__doc__.rstrip())
+    # cleandoc: Python takes the indentation away itself from 3.13 on.
+    heading, *items = re.split(r"\n+(?=\S)", inspect.cleandoc(SECTIONS[section].__doc__))
     sentences = dict(re.sub(r"\s+", " ", item).split(": ", 1) for item in items)
     assert list(sentences) == [field.name for field in msgspec.structs.fields(SECTIONS[section])]
     example = re.sub(r"(?m)^# ?", "", EXAMPLE.read_text()).split(f"[{section}]")
