@@ -22,7 +22,8 @@ from aggd.store.codec import pack_bytes, unpack_bytes
 from aggd.store.files import Trouble, check_version, connect, salvage, writing
 from aggd.store.series import Registry, Tags
 
-COLUMNS = ("first_seen", "last_seen", "levels", "level_time")
+# Levels after their times: a level that is too new does no harm, one that is too old would stay.
+COLUMNS = ("first_seen", "last_seen", "level_time", "levels")
 MANY = 64  # rows of names that are made one at a start
 TABLES = {"names": 2, "columns": 2, "meta": 2}
 

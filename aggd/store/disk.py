@@ -233,7 +233,8 @@ def restore_levels(history: History, registry: Registry, saved: int, now: int) -
         return
     ends = [starts[-1] + s.width for s in history.shelves if (starts := s.starts(0, FOREVER))]
     newest = max(ends, default=oldest)
-    start = max(saved, oldest, newest - WEEK)
+    # What was received before levels were saved may have been folded, and written, after that.
+    start = max(saved - MINUTE, oldest, newest - WEEK)
     # A slot that isn't over is on disk after a crash, and later ones where the clock went back.
     end = max(newest, now + 1)
     for day in range(start - start % DAY, end, DAY):  # bounds what is read at once

@@ -1,9 +1,12 @@
 """What a start brings up to date from the frames of a state directory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from aggd.store.disk import Disk, restore_levels
+from aggd.store.frame import frozen
 from aggd.store.rollup import History, Tier
 from aggd.store.series import Kind, Limits, Registry
 from tests.store.frames import frame
@@ -43,6 +46,22 @@ def test_a_gauge_goes_on_from_the_last_level_on_disk(directory, later):
     disk.release()
     assert registry.levels[GAUGE] == 7
     assert START <= registry.last_seen[GAUGE] <= START + 60 + max(10, later)
+
+
+def test_a_gauge_goes_on_from_what_came_while_levels_were_saved(directory):
+    killed(directory, (START, 5.0))
+    disk, registry, history = opened(directory, START + 10)
+    history.close(START + 10)
+    disk.save(registry, history)
+    disk.catalogue.save_columns(registry, START + 10)
+    samples = frame([(GAUGE, 7.0, 1.0)], START)
+    late = replace(samples, gauges=replace(samples.gauges, last_time=np.array([START + 9.9])))
+    assert history.add(frozen(late))
+    disk.save(registry, history)
+    disk.release()
+    disk, registry, _ = opened(directory, START + 20)
+    disk.release()
+    assert registry.levels[GAUGE] == 7
 
 
 def test_a_gauge_goes_on_from_its_last_level_where_the_clock_was_set_back(directory):
