@@ -13,7 +13,7 @@ from aggd.errors import RequestError
 from aggd.query import fits
 from aggd.query.scope import Found, Scope, covers, timers_of
 from aggd.query.search import Run, affordable, runs_of
-from aggd.query.selection import plain
+from aggd.query.selection import plain, plain_column
 from aggd.sketch import digest, quantiles
 from aggd.store.frame import Floats, Timers
 from aggd.store.rollup import History
@@ -189,7 +189,7 @@ def describe(registry: Registry, history: History, name: str, shape: Shape, scop
         "histogram": {
             "scale": shape.scale,
             "edges": edges.tolist(),
-            "counts": [plain(v) for v in counts(of, edges).tolist()],
+            "counts": plain_column(counts(of, edges)),
         },
         "cdf": [{"value": value, "fraction": plain(part)} for value, part in pairs],
         **(_families(of.ordered()) if shape.fit else {}),
